@@ -1,0 +1,151 @@
+#include "attach/attach.h"
+
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "attach/attached.h"
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "kernel/owners.h"
+#include "plan/names.h"
+
+namespace vmdkdm {
+namespace {
+
+// What an attach has built so far; undone newest first unless it is kept.
+class Assembly {
+  public:
+    explicit Assembly(Kernel& kernel) : kernel_(kernel) {}
+    Assembly(const Assembly&) = delete;
+    Assembly& operator=(const Assembly&) = delete;
+    ~Assembly() {
+        while (!devices_.empty()) devices_.pop_back();
+        while (!loops_.empty()) loops_.pop_back();
+        kernel_.settle();
+    }
+
+    const LoopDevice& add(LoopDevice loop) {
+        loops_.push_back(std::move(loop));
+        kernel_.throw_if_interrupted();
+        return loops_.back();
+    }
+    const MappedDevice& add(MappedDevice device) {
+        devices_.push_back(std::make_unique<MappedDevice>(std::move(device)));
+        kernel_.throw_if_interrupted();
+        return *devices_.back();
+    }
+
+    void keep() {
+        for (const auto& device : devices_) device->cancel_removal();
+        for (const auto& device : devices_) device->release();
+    }
+
+  private:
+    Kernel& kernel_;
+    std::vector<LoopDevice> loops_;
+    std::vector<std::unique_ptr<MappedDevice>> devices_;
+};
+
+// A device that has neither a table nor a user is what an attach left that was killed in the instant before the
+// kernel could be told to clean up.
+bool is_debris(const DmInfo& device) { return !device.live_table && device.open_count == 0; }
+
+void refuse_clash(const Plan& plan, Kernel& kernel) {
+    for (const DmInfo& device : kernel.list_devices()) {
+        if (device.uuid == plan.disk.uuid) {
+            if (!is_debris(device))
+                throw Error(ErrorKind::busy, concat("it is attached already, as ", kernel.device_path(device.name)));
+            kernel.remove_device(device.name);
+        } else if (device.name == plan.disk.name) {
+            throw Error(ErrorKind::busy, concat("the device name '", device.name,
+                                                "' is taken (choose another with --name)"));
+        }
+    }
+}
+
+LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOptions& options, Kernel& kernel) {
+    UniqueFd writable;
+    if (!plan.read_only) {
+        const std::string handle = concat("/proc/self/fd/", lower.file->fd());
+        writable.reset(::open(handle.c_str(), O_RDWR | O_CLOEXEC));
+        if (!writable) throw system_error(concat("cannot open '", lower.file->path(), "' for writing"), errno);
+    }
+    LoopConfig config;
+    config.file_fd = writable ? writable.get() : lower.file->fd();
+    config.file_path = lower.file->path();
+    config.reference = options.image_path;
+    config.read_only = plan.read_only;
+    config.direct_io = options.direct_io == DirectIo::on;
+    config.block_size = plan.loop_block_size;
+    LoopDevice loop = LoopDevice::attach(kernel, config);
+    if (config.direct_io && !kernel.loop_does_direct_io(loop.held()))
+        throw Error(ErrorKind::refused, concat("the file system of '", config.file_path,
+                                               "' does not allow direct I/O here (see --direct-io)"));
+    return loop;
+}
+
+// A block device is known by the device number that it stands for.
+DeviceNumber device_number_of(const File& block_device) {
+    const dev_t number = block_device.identity().device;
+    return {major(number), minor(number)};
+}
+
+// A foreign table may say anything: what does not lie on the disk is left out or cut, as the kernel does.
+std::vector<Partition> fitting(std::vector<Partition> found, Sectors capacity, std::uint32_t logical_sector_size,
+                               std::vector<std::string>& notes) {
+    std::vector<Partition> kept;
+    for (Partition& partition : found) {
+        if (partition.start >= capacity || partition.size == Sectors(0)) {
+            notes.push_back(concat("partition ", partition.number, " lies beyond the end of the disk and is left out"));
+            continue;
+        }
+        if (partition.size > capacity - partition.start) {
+            notes.push_back(concat("partition ", partition.number, " reaches beyond the end of the disk and is cut"));
+            partition.size = capacity - partition.start;
+        }
+        // The kernel shows an extended partition as its first two sectors: enough for a boot loader, and nobody
+        // takes it for a place to put a file system.
+        const Sectors extended_size(std::max<std::uint64_t>(2, logical_sector_size / sector_size));
+        if (partition.extended) partition.size = std::min(partition.size, extended_size);
+        kept.push_back(std::move(partition));
+    }
+    return kept;
+}
+
+}  // namespace
+
+AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel, std::vector<std::string>& notes) {
+    refuse_clash(plan, kernel);
+    Assembly built(kernel);
+
+    std::vector<DeviceNumber> lowers;
+    for (const LowerPlan& lower : plan.lowers)
+        lowers.push_back(lower.needs_loop() ? built.add(attach_loop(lower, plan, options, kernel)).device()
+                                            : device_number_of(*lower.file));
+    const MappedDevice& disk = built.add(MappedDevice::create(kernel, plan.disk.name, plan.disk.uuid,
+                                                              plan.disk.table.bind(lowers), plan.read_only));
+    AttachResult result{kernel.device_path(disk.name()), {}};
+
+    if (options.partitions) {
+        std::vector<Partition> found = kernel.probe_partitions(disk.held(), plan.logical_sector_size);
+        for (Partition& partition :
+             fitting(std::move(found), plan.disk.table.length(), plan.logical_sector_size, notes)) {
+            const std::string name = partition_name(disk.name(), partition.number, options.partition_delimiter);
+            const Table table({{Sectors(0), partition.size, LinearTarget{disk.device(), partition.start}}});
+            built.add(MappedDevice::create(kernel, name, partition_uuid(plan.id, partition.number), table,
+                                           plan.read_only));
+            result.partitions.push_back({std::move(partition), kernel.device_path(name)});
+        }
+    }
+
+    if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
+    built.keep();
+    return result;
+}
+
+}  // namespace vmdkdm

@@ -1,0 +1,36 @@
+// Carries out a Plan: loops, disk, partitions; all or nothing.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel/kernel.h"
+#include "plan/plan.h"
+
+namespace vmdkdm {
+
+/// Direct I/O between the loop devices and the files. `automatic` is off; ARCHITECTURE.md says why.
+enum class DirectIo { automatic, on, off };
+
+struct AttachOptions {
+    DirectIo direct_io = DirectIo::automatic;
+    bool partitions = true;
+    std::optional<std::string> partition_delimiter;  ///< between disk name and number, instead of kpartx's rule
+    std::string image_path;                          ///< absolute; kept with the loops for `list`
+};
+
+struct PartitionDevice {
+    Partition partition;
+    std::string path;  ///< "/dev/mapper/web1"
+};
+
+struct AttachResult {
+    std::string disk_path;  ///< "/dev/mapper/web"
+    std::vector<PartitionDevice> partitions;
+};
+
+/// Throws Error; the kernel is then as it was before. Notes for the user are added to `notes`.
+AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel, std::vector<std::string>& notes);
+
+}  // namespace vmdkdm

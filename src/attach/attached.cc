@@ -1,0 +1,107 @@
+#include "attach/attached.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "plan/names.h"
+
+namespace vmdkdm {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_file(const std::string& path, const FileIdentity& identity) {
+    struct stat status = {};
+    return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && status.st_dev == identity.device &&
+           status.st_ino == identity.inode;
+}
+
+struct CloseDirectory {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+};
+
+// The entry of `directory` that is the file; the inode number in the directory itself spares most stat calls.
+std::optional<std::string> find_in_directory(const std::string& directory, const FileIdentity& identity) {
+    const std::unique_ptr<DIR, CloseDirectory> open(::opendir(directory.c_str()));
+    if (!open) return std::nullopt;
+    while (const dirent* entry = ::readdir(open.get())) {
+        if (entry->d_ino != identity.inode) continue;
+        std::string path = (fs::path(directory) / entry->d_name).string();
+        if (is_file(path, identity)) return path;
+    }
+    return std::nullopt;
+}
+
+// The kernel keeps no path of a descriptor, but it keeps what leads there: the reference that we gave the loops,
+// and the paths of the extents, which lie in the descriptor's directory or below.
+std::optional<std::string> find_image(const std::string& id, const std::vector<AttachedLower>& lowers) {
+    const std::optional<FileIdentity> identity = parse_image_id(id);
+    if (!identity) return std::nullopt;
+    std::set<fs::path> directories;
+    for (const AttachedLower& lower : lowers) {
+        if (!lower.loop) continue;
+        if (!lower.loop->reference.empty() && is_file(lower.loop->reference, *identity)) return lower.loop->reference;
+        for (fs::path up = fs::path(lower.loop->backing_file).parent_path(); !up.empty(); up = up.parent_path())
+            if (!directories.insert(up).second || up == up.root_path()) break;
+    }
+    for (auto directory = directories.rbegin(); directory != directories.rend(); ++directory)
+        if (auto path = find_in_directory(directory->string(), *identity)) return path;
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<DmInfo> find_attached(Kernel& kernel, const std::string& id) {
+    const std::string uuid = disk_uuid(id);
+    for (DmInfo& device : kernel.list_devices())
+        if (device.uuid == uuid) return std::move(device);
+    return std::nullopt;
+}
+
+std::vector<AttachedDisk> list_attached(Kernel& kernel) {
+    std::map<std::string, AttachedDisk> by_id;
+    std::vector<std::pair<std::string, AttachedPartition>> partitions;
+    for (DmInfo& device : kernel.list_devices()) {
+        const std::optional<OwnUuid> own = parse_own_uuid(device.uuid);
+        if (!own) continue;
+        std::vector<std::string> mounts = kernel.mount_points(device.device);
+        if (own->partition == 0) {
+            AttachedDisk& disk = by_id[own->id];
+            disk.id = own->id;
+            disk.device = std::move(device);
+            disk.mount_points = std::move(mounts);
+        } else {
+            partitions.emplace_back(own->id, AttachedPartition{own->partition, std::move(device), std::move(mounts)});
+        }
+    }
+    if (by_id.empty()) return {};
+    for (auto& [id, partition] : partitions)
+        if (const auto disk = by_id.find(id); disk != by_id.end()) disk->second.partitions.push_back(std::move(partition));
+
+    std::map<DeviceNumber, LoopInfo> loops;
+    for (LoopInfo& loop : kernel.list_loops()) loops.emplace(loop.device, std::move(loop));
+    std::vector<AttachedDisk> disks;
+    for (auto& [id, disk] : by_id) {
+        for (const DeviceNumber number : kernel.dependencies(disk.device.name)) {
+            const auto loop = loops.find(number);
+            disk.lowers.push_back({number, loop == loops.end() ? std::nullopt : std::optional(loop->second)});
+        }
+        std::sort(disk.lowers.begin(), disk.lowers.end(),
+                  [](const AttachedLower& a, const AttachedLower& b) { return a.device < b.device; });
+        std::sort(disk.partitions.begin(), disk.partitions.end(),
+                  [](const AttachedPartition& a, const AttachedPartition& b) { return a.number < b.number; });
+        disk.image = find_image(id, disk.lowers);
+        disks.push_back(std::move(disk));
+    }
+    std::sort(disks.begin(), disks.end(),
+              [](const AttachedDisk& a, const AttachedDisk& b) { return a.device.name < b.device.name; });
+    return disks;
+}
+
+}  // namespace vmdkdm

@@ -1,0 +1,40 @@
+// What is attached, read from the kernel alone: our devices are known by their dm UUIDs, their files by following
+// dm dependencies to the loops. There is no state file that could go stale.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel/kernel.h"
+
+namespace vmdkdm {
+
+struct AttachedPartition {
+    unsigned number = 0;
+    DmInfo device;
+    std::vector<std::string> mount_points;
+};
+
+/// A file or block device that the disk lies on.
+struct AttachedLower {
+    DeviceNumber device;
+    std::optional<LoopInfo> loop;  ///< none for a block device that is used as it is
+};
+
+struct AttachedDisk {
+    std::string id;
+    DmInfo device;
+    std::optional<std::string> image;  ///< path of the descriptor; none when it was moved or deleted
+    std::vector<AttachedPartition> partitions;
+    std::vector<AttachedLower> lowers;
+    std::vector<std::string> mount_points;  ///< of a file system without a partition table
+};
+
+/// Disks of ours in the order of their names, what a killed attach left without a table included.
+std::vector<AttachedDisk> list_attached(Kernel& kernel);
+
+/// The disk with this image id, when it is attached. Cheaper than list_attached(): asks for names only.
+std::optional<DmInfo> find_attached(Kernel& kernel, const std::string& id);
+
+}  // namespace vmdkdm

@@ -1,0 +1,108 @@
+#include "attach/detach.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/concat.h"
+#include "base/error.h"
+
+namespace vmdkdm {
+namespace {
+
+constexpr unsigned pause_between_tries_ms = 20;
+
+std::vector<const DmInfo*> devices_top_down(const AttachedDisk& disk) {
+    std::vector<const DmInfo*> devices;
+    for (auto partition = disk.partitions.rbegin(); partition != disk.partitions.rend(); ++partition)
+        devices.push_back(&partition->device);
+    devices.push_back(&disk.device);
+    return devices;
+}
+
+std::string describe(const std::vector<Holder>& holders) {
+    if (holders.empty()) return "something that cannot be named (another process namespace?)";
+    std::string text;
+    for (const Holder& holder : holders) text += (text.empty() ? "" : ", ") + holder.what;
+    return text;
+}
+
+// Who uses the device, its own partitions not counted.
+std::vector<Holder> foreign_holders(const AttachedDisk& disk, const DmInfo& device, Kernel& kernel) {
+    std::vector<Holder> holders = kernel.holders(device.device);
+    if (&device == &disk.device)
+        for (const AttachedPartition& partition : disk.partitions)
+            std::erase_if(holders, [&](const Holder& holder) {
+                return holder.kind == Holder::Kind::device &&
+                       holder.what == concat("dm device '", partition.device.name, "'");
+            });
+    return holders;
+}
+
+// Waits until nothing but the disk's own partitions has it open. A mount does not go by itself, so it ends the wait.
+void wait_until_unused(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel) {
+    for (unsigned waited_ms = 0;; waited_ms += pause_between_tries_ms) {
+        std::map<std::string, int> open_counts;
+        for (const DmInfo& now : kernel.list_devices()) open_counts[now.name] = now.open_count;
+        open_counts[disk.device.name] -= static_cast<int>(disk.partitions.size());
+
+        const DmInfo* in_use = nullptr;
+        for (const DmInfo* device : devices_top_down(disk))
+            if (open_counts[device->name] > 0 && in_use == nullptr) in_use = device;
+        if (in_use == nullptr) return;
+
+        const std::vector<Holder> holders = foreign_holders(disk, *in_use, kernel);
+        const bool may_go_by_itself = std::all_of(holders.begin(), holders.end(), [](const Holder& holder) {
+            return holder.kind == Holder::Kind::process;
+        });
+        if (!may_go_by_itself || waited_ms >= options.patience_ms)
+            throw Error(ErrorKind::busy, concat(kernel.device_path(in_use->name), " is in use: ", describe(holders),
+                                                " (see --deferred)"));
+        kernel.pause_ms(pause_between_tries_ms);
+    }
+}
+
+void remove_with_patience(const DmInfo& device, const DetachOptions& options, Kernel& kernel) {
+    for (unsigned waited_ms = 0;; waited_ms += pause_between_tries_ms) {
+        try {
+            return kernel.remove_device(device.name);
+        } catch (const Error& error) {
+            if (error.kind() == ErrorKind::not_found) return;
+            if (error.kind() != ErrorKind::busy || waited_ms >= options.patience_ms) throw;
+        }
+        kernel.pause_ms(pause_between_tries_ms);
+    }
+}
+
+// The loops clear themselves with their last user, which should be gone now; another one may still look at them.
+void wait_for_loops(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel,
+                    std::vector<std::string>& notes) {
+    for (unsigned waited_ms = 0;; waited_ms += pause_between_tries_ms) {
+        std::string left;
+        for (const LoopInfo& now : kernel.list_loops())
+            for (const AttachedLower& lower : disk.lowers)
+                if (lower.loop && lower.loop->device == now.device &&
+                    lower.loop->backing_identity == now.backing_identity)
+                    left += (left.empty() ? "" : ", ") + now.node;
+        if (left.empty()) return;
+        if (waited_ms >= options.patience_ms) {
+            notes.push_back(concat(left, " is still open elsewhere; it is cleared when it is closed there"));
+            return;
+        }
+        kernel.pause_ms(pause_between_tries_ms);
+    }
+}
+
+}  // namespace
+
+void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel, std::vector<std::string>& notes) {
+    if (options.deferred) {
+        for (const DmInfo* device : devices_top_down(disk)) kernel.remove_when_unused(device->name);
+    } else {
+        wait_until_unused(disk, options, kernel);
+        for (const DmInfo* device : devices_top_down(disk)) remove_with_patience(*device, options, kernel);
+    }
+    if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
+    if (!options.deferred) wait_for_loops(disk, options, kernel, notes);
+}
+
+}  // namespace vmdkdm

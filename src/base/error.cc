@@ -1,0 +1,15 @@
+#include "base/error.h"
+
+#include <cerrno>
+#include <system_error>
+
+namespace vmdkdm {
+
+Error system_error(std::string_view what_failed, int error_number) {
+    const ErrorKind kind = error_number == ENOENT || error_number == ENOTDIR ? ErrorKind::not_found
+                           : error_number == EBUSY                           ? ErrorKind::busy
+                                                                             : ErrorKind::system;
+    return {kind, std::string(what_failed) + ": " + std::generic_category().message(error_number)};
+}
+
+}  // namespace vmdkdm

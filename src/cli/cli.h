@@ -1,0 +1,18 @@
+// The command line: one file per subcommand, each adding itself to the app.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace vmdkdm {
+
+void add_info_command(CLI::App& app);
+void add_map_command(CLI::App& app);
+void add_table_command(CLI::App& app);
+void add_attach_command(CLI::App& app);
+void add_detach_command(CLI::App& app);
+void add_list_command(CLI::App& app);
+
+/// Runs the whole command; returns the exit status (ErrorKind's numbers, 0 for success).
+int run_command_line(int argc, char** argv);
+
+}  // namespace vmdkdm

@@ -1,0 +1,123 @@
+// vmdk-dm info: what the descriptor says. Opens nothing but the descriptor.
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "cli/cli.h"
+#include "cli/image_options.h"
+#include "cli/output.h"
+
+namespace vmdkdm {
+namespace {
+
+struct InfoOptions {
+    ImageOptions image;
+    bool json = false;
+};
+
+Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+Json or_null(const std::optional<std::string>& text) { return text ? Json(*text) : Json(nullptr); }
+
+bool stores_bytes(const ExtentDescriptor& extent) { return !extent.file_name.empty(); }
+
+Json extent_as_json(const ExtentDescriptor& extent, Sectors start) {
+    Json json = {{"start", to_bytes(start).count()},
+                 {"size", to_bytes(extent.size).count()},
+                 {"access", to_string(extent.access)},
+                 {"type", to_string(extent.type)},
+                 {"file", or_null(extent.file_name)},
+                 {"offset", nullptr}};
+    if (stores_bytes(extent)) json["offset"] = to_bytes(extent.offset).count();
+    return json;
+}
+
+Json geometry_of(const DiskDatabase& ddb) {
+    const auto cylinders = ddb.get("geometry.cylinders");
+    const auto heads = ddb.get("geometry.heads");
+    const auto sectors = ddb.get("geometry.sectors");
+    if (!cylinders && !heads && !sectors) return nullptr;
+    return {{"cylinders", or_null(cylinders)}, {"heads", or_null(heads)}, {"sectors", or_null(sectors)}};
+}
+
+void print_as_json(const Image& image) {
+    const Descriptor& descriptor = image.descriptor;
+    Json extents = Json::array();
+    Sectors start;
+    for (const ExtentDescriptor& extent : descriptor.extents) {
+        extents.push_back(extent_as_json(extent, start));
+        start += extent.size;
+    }
+    Json ddb = Json::object();
+    for (const auto& [key, value] : descriptor.ddb.entries()) ddb[key] = value;
+    print_json({{"image", image.file->path()},
+                {"createType", or_null(descriptor.create_type)},
+                {"version", descriptor.version},
+                {"capacity", to_bytes(descriptor.capacity()).count()},
+                {"CID", to_string(descriptor.cid)},
+                {"parentCID", descriptor.has_parent() ? Json(to_string(descriptor.parent_cid)) : Json(nullptr)},
+                {"parentFileNameHint", or_null(descriptor.parent_file_name_hint)},
+                {"encoding", or_null(descriptor.encoding)},
+                {"adapterType", or_null(descriptor.ddb.get("adapterType"))},
+                {"hardwareVersion", or_null(descriptor.ddb.get("virtualHWVersion"))},
+                {"geometry", geometry_of(descriptor.ddb)},
+                {"extents", extents},
+                {"ddb", ddb}});
+}
+
+void print_line(std::string_view label, const std::string& value) {
+    if (!value.empty()) std::cout << label << std::string(18 - label.size(), ' ') << value << "\n";
+}
+
+void print_as_text(const Image& image) {
+    const Descriptor& descriptor = image.descriptor;
+    const DiskDatabase& ddb = descriptor.ddb;
+    const auto value = [&ddb](std::string_view key) { return ddb.get(key).value_or(""); };
+    const Bytes capacity = to_bytes(descriptor.capacity());
+    print_line("Image:", image.file->path());
+    print_line("Create type:", descriptor.create_type);
+    print_line("Capacity:", concat(capacity.count(), " bytes (", human_size(capacity), ")"));
+    print_line("CID:", to_string(descriptor.cid));
+    print_line("Parent CID:", descriptor.has_parent() ? to_string(descriptor.parent_cid) : "none");
+    print_line("Parent hint:", descriptor.parent_file_name_hint);
+    print_line("Encoding:", descriptor.encoding);
+    print_line("Adapter:", value("adapterType"));
+    if (ddb.get("geometry.cylinders"))
+        print_line("Geometry:", concat(value("geometry.cylinders"), " cylinders, ", value("geometry.heads"), " heads, ",
+                                       value("geometry.sectors"), " sectors"));
+    print_line("Hardware version:", value("virtualHWVersion"));
+    print_line("Sector size:", value("logicalSectorSize"));
+
+    std::cout << "Extents:\n";
+    using enum TextTable::Align;
+    TextTable table({{"START", right}, {"SIZE", right}, {"ACCESS", left}, {"TYPE", left}, {"OFFSET", right}, {"FILE", left}});
+    Sectors start;
+    for (const ExtentDescriptor& extent : descriptor.extents) {
+        table.add({concat(to_bytes(start).count()), concat(to_bytes(extent.size).count()),
+                   std::string(to_string(extent.access)), std::string(to_string(extent.type)),
+                   stores_bytes(extent) ? concat(to_bytes(extent.offset).count()) : "-",
+                   stores_bytes(extent) ? extent.file_name : "-"});
+        start += extent.size;
+    }
+    table.print(2);
+}
+
+void run(const InfoOptions& options) {
+    ConfinedOpener opener(options.image.open);
+    const Image image = with_context(concat("cannot open '", options.image.image, "'"),
+                                     [&] { return read_image(options.image.image, opener); });
+    options.json ? print_as_json(image) : print_as_text(image);
+}
+
+}  // namespace
+
+void add_info_command(CLI::App& app) {
+    CLI::App& command = *app.add_subcommand("info", "Show what an image's descriptor says");
+    const auto options = std::make_shared<InfoOptions>();
+    add_image_options(command, options->image);
+    command.add_flag("--json", options->json, "Print one JSON object");
+    command.callback([options] { run(*options); });
+}
+
+}  // namespace vmdkdm

@@ -1,0 +1,102 @@
+// vmdk-dm list: what is attached, read from the kernel alone.
+#include <iostream>
+#include <memory>
+
+#include "attach/attached.h"
+#include "base/concat.h"
+#include "base/error.h"
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "kernel/linux_kernel.h"
+
+namespace vmdkdm {
+namespace {
+
+struct ListOptions {
+    bool json = false;
+};
+
+Json lower_as_json(const AttachedLower& lower) {
+    if (!lower.loop) return {{"device", to_string(lower.device)}, {"loop", nullptr}, {"file", nullptr}};
+    return {{"device", to_string(lower.device)},
+            {"loop", lower.loop->node},
+            {"file", lower.loop->backing_file},
+            {"readOnly", lower.loop->read_only},
+            {"directIo", lower.loop->direct_io}};
+}
+
+void print_as_json(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
+    Json list = Json::array();
+    for (const AttachedDisk& disk : disks) {
+        Json partitions = Json::array();
+        for (const AttachedPartition& partition : disk.partitions)
+            partitions.push_back({{"number", partition.number},
+                                  {"path", kernel.device_path(partition.device.name)},
+                                  {"device", to_string(partition.device.device)},
+                                  {"mounts", partition.mount_points}});
+        Json lowers = Json::array();
+        for (const AttachedLower& lower : disk.lowers) lowers.push_back(lower_as_json(lower));
+        list.push_back({{"name", disk.device.name},
+                        {"image", disk.image ? Json(*disk.image) : Json(nullptr)},
+                        {"disk", kernel.device_path(disk.device.name)},
+                        {"device", to_string(disk.device.device)},
+                        {"uuid", disk.device.uuid},
+                        {"readOnly", disk.device.read_only},
+                        {"deferredRemove", disk.device.deferred_remove},
+                        {"mounts", disk.mount_points},
+                        {"partitions", partitions},
+                        {"lowers", lowers}});
+    }
+    print_json(list);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+    return text.empty() ? "-" : text;
+}
+
+std::string backing_of(const AttachedDisk& disk) {
+    std::string text;
+    constexpr std::size_t shown = 4;
+    for (std::size_t i = 0; i < disk.lowers.size() && i < shown; ++i)
+        text += concat(text.empty() ? "" : " ",
+                       disk.lowers[i].loop ? disk.lowers[i].loop->node : to_string(disk.lowers[i].device));
+    if (disk.lowers.size() > shown) text += concat(" and ", disk.lowers.size() - shown, " more");
+    return text.empty() ? "-" : text;
+}
+
+void print_as_text(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
+    if (disks.empty()) {
+        std::cerr << "vmdk-dm: nothing is attached\n";
+        return;
+    }
+    using enum TextTable::Align;
+    TextTable table({{"DEVICE", left}, {"ACCESS", left}, {"MOUNTED", left}, {"ON", left}, {"IMAGE", left}});
+    for (const AttachedDisk& disk : disks) {
+        const std::string access = disk.device.read_only ? "ro" : "rw";
+        table.add({kernel.device_path(disk.device.name), access, joined(disk.mount_points), backing_of(disk),
+                   disk.image.value_or("(no longer found)")});
+        for (const AttachedPartition& partition : disk.partitions)
+            table.add({kernel.device_path(partition.device.name), access, joined(partition.mount_points),
+                       disk.device.name, ""});
+    }
+    table.print();
+}
+
+void run(const ListOptions& options) {
+    LinuxKernel kernel(UdevUse::off);
+    const std::vector<AttachedDisk> disks = with_context("cannot list", [&] { return list_attached(kernel); });
+    options.json ? print_as_json(disks, kernel) : print_as_text(disks, kernel);
+}
+
+}  // namespace
+
+void add_list_command(CLI::App& app) {
+    CLI::App& command = *app.add_subcommand("list", "Show what is attached: images, devices, loops, mounts");
+    const auto options = std::make_shared<ListOptions>();
+    command.add_flag("--json", options->json, "Print a JSON array");
+    command.callback([options] { run(*options); });
+}
+
+}  // namespace vmdkdm

@@ -1,0 +1,175 @@
+#include "dm/table.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "base/concat.h"
+#include "base/error.h"
+
+namespace vmdkdm {
+namespace {
+
+template <class... Cases>
+struct Overloaded : Cases... {
+    using Cases::operator()...;
+};
+template <class... Cases>
+Overloaded(Cases...) -> Overloaded<Cases...>;
+
+std::string print_device(const LowerDevice& device, const DeviceNamer& namer) {
+    if (const auto* number = std::get_if<DeviceNumber>(&device)) return to_string(*number);
+    return namer(std::get<PlannedDevice>(device));
+}
+
+// One line of a table, word by word.
+class LineParser {
+  public:
+    explicit LineParser(std::string_view line) : line_(line), rest_(line) {}
+
+    TableLine parse() {
+        const Sectors start(number());
+        const Sectors length(number());
+        TableLine line{start, length, target(word())};
+        if (!word().empty()) fail();
+        return line;
+    }
+
+  private:
+    Target target(std::string_view type) {
+        if (type == "zero") return ZeroTarget{};
+        if (type == "error") return ErrorTarget{};
+        if (type == "linear") {
+            const DeviceNumber lower = device();
+            return LinearTarget{lower, Sectors(number())};
+        }
+        if (type == "snapshot-origin") return SnapshotOriginTarget{device()};
+        if (type == "snapshot") {
+            const DeviceNumber origin = device();
+            const DeviceNumber cow = device();
+            const std::string_view kind = word();
+            if (kind != "P" && kind != "PO" && kind != "N") fail();
+            return SnapshotTarget{origin, cow, kind != "N", Sectors(number())};
+        }
+        fail();
+    }
+
+    std::string_view word() {
+        rest_.remove_prefix(std::min(rest_.find_first_not_of(' '), rest_.size()));
+        const std::string_view found = rest_.substr(0, rest_.find(' '));
+        rest_.remove_prefix(found.size());
+        return found;
+    }
+
+    template <class Number>
+    Number whole(std::string_view text) {
+        Number value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error != std::errc() || end != text.data() + text.size()) fail();
+        return value;
+    }
+    std::uint64_t number() { return whole<std::uint64_t>(word()); }
+
+    DeviceNumber device() {
+        const std::string_view text = word();
+        const std::size_t colon = text.find(':');
+        if (colon == std::string_view::npos) fail();
+        return {whole<unsigned>(text.substr(0, colon)), whole<unsigned>(text.substr(colon + 1))};
+    }
+
+    [[noreturn]] void fail() const {
+        throw Error(ErrorKind::format, concat("not a device-mapper table line that is known here: '", line_, "'"));
+    }
+
+    std::string_view line_;
+    std::string_view rest_;
+};
+
+}  // namespace
+
+std::string to_string(DeviceNumber device) { return concat(device.major, ":", device.minor); }
+
+std::string_view target_type(const Target& target) {
+    return std::visit(Overloaded{[](const LinearTarget&) { return "linear"; },
+                                 [](const ZeroTarget&) { return "zero"; },
+                                 [](const ErrorTarget&) { return "error"; },
+                                 [](const SnapshotTarget&) { return "snapshot"; },
+                                 [](const SnapshotOriginTarget&) { return "snapshot-origin"; }},
+                      target);
+}
+
+std::string target_arguments(const Target& target, const DeviceNamer& namer) {
+    return std::visit(
+        Overloaded{[&](const LinearTarget& linear) {
+                       return concat(print_device(linear.device, namer), " ", linear.offset.count());
+                   },
+                   [](const ZeroTarget&) { return std::string(); },
+                   [](const ErrorTarget&) { return std::string(); },
+                   [&](const SnapshotTarget& snapshot) {
+                       return concat(print_device(snapshot.origin, namer), " ", print_device(snapshot.cow, namer),
+                                     snapshot.persistent ? " P " : " N ", snapshot.chunk.count());
+                   },
+                   [&](const SnapshotOriginTarget& origin) { return print_device(origin.origin, namer); }},
+        target);
+}
+
+Table::Table(std::vector<TableLine> lines) : lines_(std::move(lines)) {
+    if (lines_.empty()) throw Error(ErrorKind::format, "a device-mapper table needs at least one line");
+    Sectors next;
+    for (const TableLine& line : lines_) {
+        if (line.start != next || line.length == Sectors(0))
+            throw Error(ErrorKind::format, concat("table line at sector ", line.start.count(), " of length ",
+                                                  line.length.count(), ": expected one that starts at ", next.count(),
+                                                  " and is not empty"));
+        next += line.length;
+    }
+}
+
+Table Table::parse(std::string_view text) {
+    std::vector<TableLine> lines;
+    while (!text.empty()) {
+        const std::string_view line = text.substr(0, text.find('\n'));
+        if (line.find_first_not_of(' ') != std::string_view::npos) lines.push_back(LineParser(line).parse());
+        text.remove_prefix(std::min(line.size() + 1, text.size()));
+    }
+    return Table(std::move(lines));
+}
+
+bool Table::has_zero_target() const {
+    return std::any_of(lines_.begin(), lines_.end(),
+                       [](const TableLine& line) { return std::holds_alternative<ZeroTarget>(line.target); });
+}
+
+Table Table::bind(const std::vector<DeviceNumber>& numbers) const {
+    const auto resolve = [&numbers](LowerDevice& device) {
+        if (const auto* planned = std::get_if<PlannedDevice>(&device)) device = numbers.at(planned->index);
+    };
+    Table bound = *this;
+    for (TableLine& line : bound.lines_)
+        std::visit(Overloaded{[&](LinearTarget& linear) { resolve(linear.device); },  //
+                              [](ZeroTarget&) {}, [](ErrorTarget&) {},
+                              [&](SnapshotTarget& snapshot) {
+                                  resolve(snapshot.origin);
+                                  resolve(snapshot.cow);
+                              },
+                              [&](SnapshotOriginTarget& origin) { resolve(origin.origin); }},
+                   line.target);
+    return bound;
+}
+
+std::string Table::print(const DeviceNamer& namer, std::string_view separator) const {
+    std::string text;
+    for (const TableLine& line : lines_) {
+        if (!text.empty()) text += separator;
+        text += concat(line.start.count(), " ", line.length.count(), " ", target_type(line.target));
+        const std::string arguments = target_arguments(line.target, namer);
+        if (!arguments.empty()) text += " " + arguments;
+    }
+    return text;
+}
+
+std::string Table::print() const {
+    return print([](PlannedDevice device) { return concat("#", device.index); });
+}
+
+}  // namespace vmdkdm

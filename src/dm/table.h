@@ -1,0 +1,100 @@
+// Device-mapper targets and tables as values: printed AND parsed, so that a table can be compared with the
+// kernel's own. Source: Linux, Documentation/admin-guide/device-mapper/{linear,zero,snapshot}.rst.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/units.h"
+
+namespace vmdkdm {
+
+/// A block device by number, as the kernel prints it: "7:0".
+struct DeviceNumber {
+    unsigned major = 0;
+    unsigned minor = 0;
+    friend auto operator<=>(const DeviceNumber&, const DeviceNumber&) = default;
+};
+std::string to_string(DeviceNumber device);
+
+/// A device that does not exist yet: index into a plan's list of lower devices.
+struct PlannedDevice {
+    std::uint32_t index = 0;
+    friend bool operator==(const PlannedDevice&, const PlannedDevice&) = default;
+};
+
+/// What lies below a target. A table goes to the kernel only when all of them are numbers.
+using LowerDevice = std::variant<DeviceNumber, PlannedDevice>;
+
+struct LinearTarget {
+    LowerDevice device;
+    Sectors offset;
+    friend bool operator==(const LinearTarget&, const LinearTarget&) = default;
+};
+struct ZeroTarget {
+    friend bool operator==(const ZeroTarget&, const ZeroTarget&) = default;
+};
+struct ErrorTarget {
+    friend bool operator==(const ErrorTarget&, const ErrorTarget&) = default;
+};
+struct SnapshotTarget {
+    LowerDevice origin;
+    LowerDevice cow;
+    bool persistent = true;
+    Sectors chunk;
+    friend bool operator==(const SnapshotTarget&, const SnapshotTarget&) = default;
+};
+struct SnapshotOriginTarget {
+    LowerDevice origin;
+    friend bool operator==(const SnapshotOriginTarget&, const SnapshotOriginTarget&) = default;
+};
+
+using Target = std::variant<LinearTarget, ZeroTarget, ErrorTarget, SnapshotTarget, SnapshotOriginTarget>;
+
+struct TableLine {
+    Sectors start;
+    Sectors length;
+    Target target;
+    friend bool operator==(const TableLine&, const TableLine&) = default;
+};
+
+/// How a planned device is written before it has a number, e.g. as "/dev/loop0".
+using DeviceNamer = std::function<std::string(PlannedDevice)>;
+
+/// "linear", "zero", "error", "snapshot", "snapshot-origin".
+std::string_view target_type(const Target& target);
+/// The words after the type, empty for zero and error. `namer` is asked for planned devices only.
+std::string target_arguments(const Target& target, const DeviceNamer& namer);
+
+/// A table that starts at 0, has no gaps and is not empty, because nothing else can be made.
+class Table {
+  public:
+    /// Throws Error (format) that names the line which breaks the rule.
+    explicit Table(std::vector<TableLine> lines);
+
+    /// What the kernel prints, one line each: "0 2048 linear 7:0 63". Throws Error (format).
+    static Table parse(std::string_view text);
+
+    const std::vector<TableLine>& lines() const { return lines_; }
+    Sectors length() const { return lines_.back().start + lines_.back().length; }
+    bool has_zero_target() const;
+
+    /// The same table with every planned device replaced by `numbers[index]`.
+    Table bind(const std::vector<DeviceNumber>& numbers) const;
+
+    /// Lines as the kernel and dmsetup take them, separated by `separator`.
+    std::string print(const DeviceNamer& namer, std::string_view separator = "\n") const;
+    /// For a table without planned devices.
+    std::string print() const;
+
+    friend bool operator==(const Table&, const Table&) = default;
+
+  private:
+    std::vector<TableLine> lines_;
+};
+
+}  // namespace vmdkdm

@@ -1,0 +1,207 @@
+#include "files/confined_opener.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/unique_fd.h"
+
+namespace vmdkdm {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RealFile : public File {
+  public:
+    RealFile(std::string path, UniqueFd fd, FileKind kind, FileIdentity identity, Bytes size)
+        : path_(std::move(path)), fd_(std::move(fd)), kind_(kind), identity_(identity), size_(size) {}
+
+    const std::string& path() const override { return path_; }
+    FileKind kind() const override { return kind_; }
+    FileIdentity identity() const override { return identity_; }
+    Bytes size() const override { return size_; }
+    int fd() const override { return fd_.get(); }
+
+    void read_at(Bytes offset, std::span<std::byte> out) const override {
+        std::uint64_t position = offset.count();
+        while (!out.empty()) {
+            const ssize_t got = ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(position));
+            if (got < 0 && errno == EINTR) continue;
+            if (got < 0) throw system_error(concat("cannot read '", path_, "' at byte ", position), errno);
+            if (got == 0)
+                throw Error(ErrorKind::format, concat("'", path_, "' ends at byte ", position, ", ", out.size(),
+                                                      " more bytes expected"));
+            out = out.subspan(static_cast<std::size_t>(got));
+            position += static_cast<std::uint64_t>(got);
+        }
+    }
+
+  private:
+    std::string path_;
+    UniqueFd fd_;
+    FileKind kind_;
+    FileIdentity identity_;
+    Bytes size_;
+};
+
+std::string real_path(const std::string& path) {
+    const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
+    if (!resolved) throw system_error(concat("cannot open '", path, "'"), errno);
+    return resolved.get();
+}
+
+std::string directory_of(const std::string& absolute_path) {
+    return fs::path(absolute_path).parent_path().string();
+}
+
+std::string normal_absolute(const std::string& path) {
+    return fs::absolute(fs::path(path)).lexically_normal().string();
+}
+
+// `path` (normalised, absolute) relative to `directory`, or nothing when it lies elsewhere.
+std::optional<std::string> path_below(const std::string& directory, const std::string& path) {
+    const std::string prefix = directory.ends_with('/') ? directory : directory + '/';
+    if (!path.starts_with(prefix) || path.size() == prefix.size()) return std::nullopt;
+    return path.substr(prefix.size());
+}
+
+// A handle on `relative` below `directory` that can be asked what it is, but not yet read. Nothing when a
+// symlink stands in the way.
+std::optional<UniqueFd> locate_below(const std::string& directory, const std::string& relative) {
+    const UniqueFd root(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!root) throw system_error(concat("cannot open '", directory, "'"), errno);
+    struct open_how how = {};
+    how.flags = O_PATH | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    long fd = -1;
+    // EAGAIN: a rename raced with the walk; the kernel asks for another try.
+    for (int attempt = 0; attempt < 16; ++attempt) {
+        fd = ::syscall(SYS_openat2, root.get(), relative.c_str(), &how, sizeof how);
+        if (fd >= 0 || errno != EAGAIN) break;
+    }
+    if (fd < 0 && errno == ELOOP) return std::nullopt;
+    if (fd < 0 && errno == ENOSYS)
+        throw Error(ErrorKind::system, "this kernel has no openat2 (Linux 5.6), so files cannot be opened safely");
+    if (fd < 0) throw system_error(concat("cannot open '", directory, "/", relative, "'"), errno);
+    UniqueFd located(static_cast<int>(fd));
+    // O_PATH opens a symlink itself when it is the last component.
+    struct stat status = {};
+    if (::fstat(located.get(), &status) != 0) throw system_error("fstat", errno);
+    if (S_ISLNK(status.st_mode)) return std::nullopt;
+    return located;
+}
+
+FilePtr open_located(const UniqueFd& located, const std::string& path, bool allow_devices) {
+    struct stat status = {};
+    if (::fstat(located.get(), &status) != 0) throw system_error(concat("cannot stat '", path, "'"), errno);
+    const bool is_device = S_ISBLK(status.st_mode);
+    if (is_device && !allow_devices)
+        throw Error(ErrorKind::refused, concat("'", path, "' is a block device (see --allow-devices)"));
+    if (!is_device && !S_ISREG(status.st_mode))
+        throw Error(ErrorKind::refused, concat("'", path, "' is neither a regular file nor a block device"));
+
+    // Reopening the handle, not the path: what was checked is what is read.
+    const std::string handle = concat("/proc/self/fd/", located.get());
+    UniqueFd fd(::open(handle.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!fd) throw system_error(concat("cannot open '", path, "'"), errno);
+    if (!is_device)
+        return std::make_shared<RealFile>(path, std::move(fd), FileKind::regular,
+                                          FileIdentity{status.st_dev, status.st_ino},
+                                          Bytes(static_cast<std::uint64_t>(status.st_size)));
+    std::uint64_t size = 0;
+    if (::ioctl(fd.get(), BLKGETSIZE64, &size) != 0) throw system_error(concat("cannot size '", path, "'"), errno);
+    return std::make_shared<RealFile>(path, std::move(fd), FileKind::block_device,
+                                      FileIdentity{status.st_rdev, 0}, Bytes(size));
+}
+
+UniqueFd locate(const std::string& path) {
+    UniqueFd located(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (!located) throw system_error(concat("cannot open '", path, "'"), errno);
+    return located;
+}
+
+bool is_block_device(const UniqueFd& located) {
+    struct stat status = {};
+    return ::fstat(located.get(), &status) == 0 && S_ISBLK(status.st_mode);
+}
+
+}  // namespace
+
+ConfinedOpener::ConfinedOpener(const OpenRules& rules) : allow_devices_(rules.allow_devices) {
+    for (const std::string& path : rules.allow_paths) {
+        if (!fs::is_directory(path))
+            throw Error(ErrorKind::usage, concat("--allow-path '", path, "' is not a directory"));
+        allowed_.push_back({real_path(path), normal_absolute(path + "/.")});
+        if (allowed_.back().as_given.ends_with('/') && allowed_.back().as_given.size() > 1)
+            allowed_.back().as_given.pop_back();
+    }
+}
+
+FilePtr ConfinedOpener::open_image(const std::string& path) {
+    const std::string real = real_path(path);
+    image_roots_.push_back({directory_of(real), directory_of(normal_absolute(path))});
+    return open_located(locate(real), real, /*allow_devices=*/false);
+}
+
+FilePtr ConfinedOpener::open_beside(const File& from, const std::string& name) {
+    const std::string directory = directory_of(from.path());
+    const std::string absolute = normal_absolute(name.starts_with('/') ? name : directory + '/' + name);
+
+    std::vector<Root> roots = {{directory, directory}};
+    for (const Root& root : image_roots_)
+        if (root.path == directory) roots.push_back(root);
+    roots.insert(roots.end(), allowed_.begin(), allowed_.end());
+
+    bool met_symlink = false;
+    std::optional<Error> not_found;
+    for (const Root& root : roots) {
+        std::optional<std::string> relative = path_below(root.path, absolute);
+        if (!relative) relative = path_below(root.as_given, absolute);
+        if (!relative) continue;
+        try {
+            const std::optional<UniqueFd> located = locate_below(root.path, *relative);
+            if (located)
+                return open_located(*located, (fs::path(root.path) / *relative).string(), allow_devices_);
+            met_symlink = true;
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::not_found) throw;
+            if (!not_found) not_found = error;
+        }
+    }
+    // A symlink may still lead into a directory that the user allowed by name.
+    if (met_symlink) {
+        const std::string real = real_path(absolute);
+        for (const Root& root : allowed_) {
+            const std::optional<std::string> relative = path_below(root.path, real);
+            if (!relative) continue;
+            if (const auto located = locate_below(root.path, *relative))
+                return open_located(*located, real, allow_devices_);
+        }
+    }
+    if (not_found) throw *not_found;
+    if (allow_devices_ && absolute.starts_with("/dev/")) {
+        const std::string real = real_path(absolute);
+        const UniqueFd located = locate(real);
+        if (is_block_device(located)) return open_located(located, real, true);
+    }
+    if (met_symlink)
+        throw Error(ErrorKind::refused, concat("'", name, "' is a symbolic link or lies behind one (see --allow-path)"));
+    if (absolute.starts_with("/dev/"))
+        throw Error(ErrorKind::refused,
+                    concat("'", name, "' is outside the image's directory (see --allow-devices)"));
+    throw Error(ErrorKind::refused, concat("'", name, "' is outside the image's directory (see --allow-path)"));
+}
+
+}  // namespace vmdkdm

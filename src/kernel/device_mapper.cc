@@ -1,0 +1,291 @@
+// Mapped devices through libdevmapper, and the wait for udev. Each device is made in three tasks (CREATE, RELOAD,
+// RESUME) because only RESUME sends an event, and the table is then there when udev looks.
+#include <fcntl.h>
+#include <libdevmapper.h>
+#include <libudev.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "kernel/held_fd.h"
+#include "kernel/linux_kernel.h"
+#include "kernel/signals.h"
+
+namespace vmdkdm {
+namespace {
+
+constexpr auto udev_deadline = std::chrono::seconds(10);
+
+// libdevmapper writes its errors to stderr unless it is given a function; the last one is kept for our message.
+std::string& last_library_message() {
+    static std::string message;
+    return message;
+}
+
+__attribute__((format(printf, 5, 6))) void keep_library_message(int level, const char*, int, int, const char* format,
+                                                                ...) {
+    constexpr int log_error = 3;  // _LOG_ERR of libdevmapper, which exports no name for it
+    if ((level & 7) > log_error) return;
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    last_library_message() = text;
+}
+
+class DmTask {
+  public:
+    DmTask(int type, std::string what) : task_(::dm_task_create(type)), what_(std::move(what)) {
+        if (task_ == nullptr) fail(ENOMEM);
+    }
+    DmTask(int type, const std::string& what, const std::string& name) : DmTask(type, what) {
+        check(::dm_task_set_name(task_, name.c_str()));
+    }
+    DmTask(const DmTask&) = delete;
+    DmTask& operator=(const DmTask&) = delete;
+    ~DmTask() {
+        if (task_ != nullptr) ::dm_task_destroy(task_);
+    }
+
+    dm_task* get() { return task_; }
+
+    void check(int succeeded) {
+        if (succeeded == 0) fail(EINVAL);
+    }
+
+    void run() {
+        last_library_message().clear();
+        errno = 0;
+        if (::dm_task_run(task_) == 0) fail(::dm_task_get_errno(task_));
+    }
+
+    dm_info info() {
+        dm_info info = {};
+        check(::dm_task_get_info(task_, &info));
+        return info;
+    }
+
+  private:
+    [[noreturn]] void fail(int error) const {
+        if (error == 0) error = errno;
+        // CREATE sets no errno when the name or UUID exists; the library's own words are all there is.
+        const std::string& message = last_library_message();
+        if (error == 0 && message.find("busy") != std::string::npos) error = EBUSY;
+        if (error == EACCES || error == EPERM) throw Error(ErrorKind::system, concat(what_, ": needs root"));
+        if (error == ENXIO) throw Error(ErrorKind::not_found, concat(what_, ": no such device"));
+        if (error != 0) throw system_error(what_, error);
+        throw Error(ErrorKind::system, concat(what_, ": ", message.empty() ? "failed" : message));
+    }
+
+    dm_task* task_;
+    std::string what_;
+};
+
+bool udevd_runs() {
+    udev* context = ::udev_new();
+    if (context == nullptr) return false;
+    udev_queue* queue = ::udev_queue_new(context);
+    const bool runs = queue != nullptr && ::udev_queue_get_udev_is_active(queue) != 0;
+    ::udev_queue_unref(queue);
+    ::udev_unref(context);
+    return runs;
+}
+
+// Quarantine: nothing activates what is inside (LVM, MD, udisks), and a clone's links do not replace the host's.
+constexpr std::uint16_t quarantine_flags = DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
+
+// The node of a mapped device: devtmpfs and udev have it as /dev/dm-N.
+UniqueFd open_by_number(DeviceNumber device) {
+    const dev_t number = makedev(device.major, device.minor);
+    for (const std::string& node : {concat("/dev/dm-", device.minor), concat("/dev/block/", to_string(device))}) {
+        UniqueFd fd(::open(node.c_str(), O_RDONLY | O_CLOEXEC));
+        struct stat status = {};
+        if (fd && ::fstat(fd.get(), &status) == 0 && S_ISBLK(status.st_mode) && status.st_rdev == number) return fd;
+    }
+    // A /dev without devtmpfs: a node of our own, for as long as it takes to open it.
+    const std::string node = concat(::dm_dir(), "/.vmdk-dm-", ::getpid(), "-", device.minor);
+    if (::mknod(node.c_str(), S_IFBLK | 0600, number) != 0)
+        throw system_error(concat("cannot make a node for device ", to_string(device)), errno);
+    UniqueFd fd(::open(node.c_str(), O_RDONLY | O_CLOEXEC));
+    const int error = errno;
+    ::unlink(node.c_str());
+    if (!fd) throw system_error(concat("cannot open device ", to_string(device)), error);
+    return fd;
+}
+
+// Ends the wait for `cookie` in udev's stead, so that its semaphore does not outlive us, and makes the nodes.
+std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>& nodes) {
+    int ready = 0;
+    while (::dm_udev_complete(cookie) != 0 && ::dm_udev_wait_immediate(cookie, &ready) != 0 && ready == 0) {
+    }
+    for (const std::string& name : nodes) ::dm_mknodes(name.c_str());
+    ::dm_task_update_nodes();
+    return concat("udev did not answer within ", udev_deadline.count(),
+                  " s; links under /dev/disk may be missing (see --no-udev)");
+}
+
+}  // namespace
+
+LinuxKernel::LinuxKernel(UdevUse udev) : with_udev_(udev == UdevUse::automatic && udevd_runs()) {
+    ::dm_log_with_errno_init(keep_library_message);
+    if (with_udev_ && ::dm_udev_get_sync_support() == 0) with_udev_ = false;
+    // Read by libdevmapper at its first use: it then makes and removes the nodes in /dev/mapper itself.
+    if (!with_udev_) ::setenv("DM_DISABLE_UDEV", "1", 1);
+}
+
+LinuxKernel::~LinuxKernel() {
+    settle();
+    ::dm_lib_release();
+}
+
+DeviceNumber LinuxKernel::create_device(const std::string& name, const std::string& uuid) {
+    DmTask task(DM_DEVICE_CREATE, "create", name);
+    task.check(::dm_task_set_uuid(task.get(), uuid.c_str()));
+    task.check(::dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_RESUME));
+    task.run();
+    const dm_info info = task.info();
+    return {info.major, info.minor};
+}
+
+HeldDevicePtr LinuxKernel::hold_device(DeviceNumber device) { return std::make_unique<HeldFd>(open_by_number(device)); }
+
+void LinuxKernel::remove_when_unused(const std::string& name) {
+    DmTask task(DM_DEVICE_REMOVE, "deferred removal", name);
+    task.check(::dm_task_deferred_remove(task.get()));
+    // Without a cookie libdevmapper would take the node away at once. It completes the cookie itself when the
+    // device is in use and no event comes.
+    if (with_udev_) task.check(::dm_task_set_cookie(task.get(), &cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+    task.run();
+}
+
+void LinuxKernel::cancel_deferred_removal(const std::string& name) {
+    DmTask task(DM_DEVICE_TARGET_MSG, "cancel deferred removal", name);
+    task.check(::dm_task_set_sector(task.get(), 0));
+    task.check(::dm_task_set_message(task.get(), "@cancel_deferred_remove"));
+    task.run();
+}
+
+void LinuxKernel::load_table(const std::string& name, const Table& table, bool read_only) {
+    DmTask task(DM_DEVICE_RELOAD, "table load", name);
+    const DeviceNamer never = [](PlannedDevice) -> std::string {
+        throw Error(ErrorKind::system, "a table with unbound devices was loaded");
+    };
+    for (const TableLine& line : table.lines())
+        task.check(::dm_task_add_target(task.get(), line.start.count(), line.length.count(),
+                                        std::string(target_type(line.target)).c_str(),
+                                        target_arguments(line.target, never).c_str()));
+    if (read_only) task.check(::dm_task_set_ro(task.get()));
+    task.run();
+}
+
+void LinuxKernel::resume_device(const std::string& name) {
+    DmTask task(DM_DEVICE_RESUME, "resume", name);
+    task.check(::dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_RESUME));
+    if (with_udev_) {
+        task.check(::dm_task_set_cookie(task.get(), &cookie_,
+                                        quarantine_flags | DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+        awaited_nodes_.push_back(name);
+    }
+    task.run();
+    if (!with_udev_) ::dm_task_update_nodes();
+}
+
+void LinuxKernel::remove_device(const std::string& name) {
+    DmTask task(DM_DEVICE_REMOVE, "remove", name);
+    if (with_udev_) task.check(::dm_task_set_cookie(task.get(), &cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+    task.run();
+    if (!with_udev_) ::dm_task_update_nodes();
+}
+
+std::vector<DmInfo> LinuxKernel::list_devices() {
+    DmTask list(DM_DEVICE_LIST, "list devices");
+    list.run();
+    std::vector<DmInfo> devices;
+    const dm_names* names = ::dm_task_get_names(list.get());
+    if (names == nullptr || names->dev == 0) return devices;
+    for (;;) {
+        DmTask task(DM_DEVICE_INFO, "device info", names->name);
+        task.run();
+        const dm_info info = task.info();
+        if (info.exists != 0) {
+            const char* uuid = ::dm_task_get_uuid(task.get());
+            devices.push_back({names->name, uuid == nullptr ? "" : uuid, {info.major, info.minor}, info.open_count,
+                               info.live_table != 0, info.read_only != 0, info.deferred_remove != 0});
+        }
+        if (names->next == 0) return devices;
+        names = reinterpret_cast<const dm_names*>(reinterpret_cast<const char*>(names) + names->next);
+    }
+}
+
+std::vector<DeviceNumber> LinuxKernel::dependencies(const std::string& name) {
+    DmTask task(DM_DEVICE_DEPS, "dependencies", name);
+    task.run();
+    std::vector<DeviceNumber> devices;
+    if (const dm_deps* deps = ::dm_task_get_deps(task.get()))
+        for (std::uint32_t i = 0; i < deps->count; ++i) {
+            const dev_t device = static_cast<dev_t>(deps->device[i]);
+            devices.push_back({major(device), minor(device)});
+        }
+    return devices;
+}
+
+Table LinuxKernel::live_table(const std::string& name) {
+    DmTask task(DM_DEVICE_TABLE, "table", name);
+    task.run();
+    std::string text;
+    void* next = nullptr;
+    do {
+        std::uint64_t start = 0;
+        std::uint64_t length = 0;
+        char* type = nullptr;
+        char* arguments = nullptr;
+        next = ::dm_get_next_target(task.get(), next, &start, &length, &type, &arguments);
+        if (type != nullptr) text += concat(start, " ", length, " ", type, " ", arguments, "\n");
+    } while (next != nullptr);
+    return Table::parse(text);
+}
+
+std::string LinuxKernel::settle() {
+    const std::vector<std::string> nodes = std::exchange(awaited_nodes_, {});
+    const std::uint32_t cookie = std::exchange(cookie_, 0);
+    if (cookie == 0) {
+        ::dm_task_update_nodes();
+        return {};
+    }
+    // dm_udev_wait has no deadline, and a killed udev worker would hang us for ever.
+    const auto deadline = std::chrono::steady_clock::now() + udev_deadline;
+    int ready = 0;
+    unsigned wait_ms = 1;
+    while (::dm_udev_wait_immediate(cookie, &ready) != 0 && ready == 0) {
+        if (std::chrono::steady_clock::now() > deadline || interruption_pending())
+            return give_up_on_udev(cookie, nodes);
+        pause_ms(wait_ms);
+        wait_ms = std::min(2 * wait_ms, 20U);
+    }
+    ::dm_task_update_nodes();
+    return {};
+}
+
+std::string LinuxKernel::device_path(const std::string& name) { return concat(::dm_dir(), "/", name); }
+
+void LinuxKernel::pause_ms(unsigned milliseconds) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+}
+
+void LinuxKernel::throw_if_interrupted() {
+    if (interruption_pending()) throw Error(ErrorKind::system, "interrupted");
+}
+
+}  // namespace vmdkdm

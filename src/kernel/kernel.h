@@ -1,0 +1,129 @@
+// Everything that vmdk-dm asks of the kernel, one call at a time, behind one interface: attach, detach and list
+// are written against it, and tests fail each call in turn through a fake.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+#include "dm/table.h"
+#include "files/file.h"
+
+namespace vmdkdm {
+
+/// A block device that is held open. The last close of a loop clears it (AUTOCLEAR), and that of a mapped device
+/// with a pending removal removes it; so what a killed attach leaves goes by itself.
+class HeldDevice {
+  public:
+    virtual ~HeldDevice() = default;
+    virtual int fd() const = 0;
+};
+using HeldDevicePtr = std::unique_ptr<HeldDevice>;
+
+struct LoopConfig {
+    int file_fd = -1;
+    std::string file_path;       ///< for messages
+    std::string reference;       ///< kept as lo_file_name (63 bytes): the path of the image, for list
+    bool read_only = true;
+    bool direct_io = false;
+    std::uint32_t block_size = 512;
+};
+
+/// A loop device as the kernel describes it.
+struct LoopInfo {
+    DeviceNumber device;
+    std::string node;          ///< "/dev/loop0"
+    std::string backing_file;  ///< with " (deleted)" appended by the kernel when it is
+    std::string reference;     ///< lo_file_name
+    FileIdentity backing_identity;
+    bool read_only = false;
+    bool direct_io = false;
+};
+
+/// A mapped device as the kernel describes it.
+struct DmInfo {
+    std::string name;
+    std::string uuid;
+    DeviceNumber device;
+    int open_count = 0;
+    bool live_table = false;
+    bool read_only = false;
+    bool deferred_remove = false;
+};
+
+/// A partition that was found; units of 512 bytes, whatever the disk's logical sector.
+struct Partition {
+    unsigned number = 0;
+    Sectors start;
+    Sectors size;
+    bool extended = false;
+    std::string type;  ///< GPT: type UUID; MBR: "0x83"
+    std::string name;  ///< GPT partition name, may be empty
+    std::string uuid;  ///< partition UUID, may be empty
+};
+
+/// Who uses a block device.
+struct Holder {
+    enum class Kind { mount, swap, device, process } kind = Kind::process;
+    std::string what;  ///< "/mnt", "dm device 'vg-root'", "process 123 (dd)"
+};
+
+/// Every call throws Error (system, busy, not_found) unless it says otherwise.
+class Kernel {
+  public:
+    virtual ~Kernel() = default;
+
+    // Loop devices.
+
+    /// Number of a loop device that is free now; nothing reserves it.
+    virtual unsigned free_loop() = 0;
+    /// Binds and holds loop `number`, with AUTOCLEAR. Error busy: somebody else was faster.
+    virtual HeldDevicePtr configure_loop(unsigned number, const LoopConfig& config) = 0;
+    virtual DeviceNumber loop_device(unsigned number) = 0;
+    /// Whether the loop really does direct I/O; the kernel drops the wish silently where it cannot.
+    virtual bool loop_does_direct_io(const HeldDevice& loop) = 0;
+    /// Every bound loop device.
+    virtual std::vector<LoopInfo> list_loops() = 0;
+
+    // Mapped devices, by name.
+
+    /// A new device without a table. Error busy: the name or the UUID exists.
+    virtual DeviceNumber create_device(const std::string& name, const std::string& uuid) = 0;
+    virtual HeldDevicePtr hold_device(DeviceNumber device) = 0;
+    /// Removal as soon as nobody has the device open; at once when nobody has.
+    virtual void remove_when_unused(const std::string& name) = 0;
+    virtual void cancel_deferred_removal(const std::string& name) = 0;
+    /// Loads a bound table; `table` has no planned devices.
+    virtual void load_table(const std::string& name, const Table& table, bool read_only) = 0;
+    /// Makes the loaded table live and the node appear; the events are waited for by settle().
+    virtual void resume_device(const std::string& name) = 0;
+    virtual void remove_device(const std::string& name) = 0;
+    virtual std::vector<DmInfo> list_devices() = 0;
+    virtual std::vector<DeviceNumber> dependencies(const std::string& name) = 0;
+    virtual Table live_table(const std::string& name) = 0;
+    /// Waits, up to a deadline, until udev has dealt with what was made or removed. Never throws; returns a note
+    /// for the user when udev did not answer, else an empty text.
+    virtual std::string settle() = 0;
+
+    // What is on and around a device.
+
+    /// Partitions by the table on the disk, in the order of their numbers; none when there is no table.
+    virtual std::vector<Partition> probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) = 0;
+    virtual std::vector<Holder> holders(DeviceNumber device) = 0;
+    /// Mount points (of this mount namespace) of the file systems on `device`.
+    virtual std::vector<std::string> mount_points(DeviceNumber device) = 0;
+    /// Processes, loops and such that have the file open for writing or mapped writable.
+    virtual std::vector<Holder> writers(const File& file) = 0;
+
+    /// "/dev/mapper/NAME"
+    virtual std::string device_path(const std::string& name) = 0;
+
+    /// Lets others run before a retry.
+    virtual void pause_ms(unsigned milliseconds) = 0;
+    /// Throws Error (system) when the user has asked us to stop.
+    virtual void throw_if_interrupted() = 0;
+};
+
+}  // namespace vmdkdm

@@ -1,0 +1,54 @@
+// The Kernel interface on Linux 5.8 or newer. The only code of the project that includes libdevmapper, libblkid and
+// libudev; one file a subsystem: loops.cc, device_mapper.cc, partitions.cc, holders.cc.
+#pragma once
+
+#include "kernel/kernel.h"
+
+namespace vmdkdm {
+
+enum class UdevUse {
+    automatic,  ///< wait for udevd where one runs, make the nodes ourselves where none does
+    off,        ///< leave udev alone (--no-udev), as in a container that sees the host's /run/udev
+};
+
+class LinuxKernel : public Kernel {
+  public:
+    explicit LinuxKernel(UdevUse udev);
+    ~LinuxKernel() override;
+    LinuxKernel(const LinuxKernel&) = delete;
+    LinuxKernel& operator=(const LinuxKernel&) = delete;
+
+    unsigned free_loop() override;
+    HeldDevicePtr configure_loop(unsigned number, const LoopConfig& config) override;
+    DeviceNumber loop_device(unsigned number) override;
+    bool loop_does_direct_io(const HeldDevice& loop) override;
+    std::vector<LoopInfo> list_loops() override;
+
+    DeviceNumber create_device(const std::string& name, const std::string& uuid) override;
+    HeldDevicePtr hold_device(DeviceNumber device) override;
+    void remove_when_unused(const std::string& name) override;
+    void cancel_deferred_removal(const std::string& name) override;
+    void load_table(const std::string& name, const Table& table, bool read_only) override;
+    void resume_device(const std::string& name) override;
+    void remove_device(const std::string& name) override;
+    std::vector<DmInfo> list_devices() override;
+    std::vector<DeviceNumber> dependencies(const std::string& name) override;
+    Table live_table(const std::string& name) override;
+    std::string settle() override;
+
+    std::vector<Partition> probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) override;
+    std::vector<Holder> holders(DeviceNumber device) override;
+    std::vector<std::string> mount_points(DeviceNumber device) override;
+    std::vector<Holder> writers(const File& file) override;
+
+    std::string device_path(const std::string& name) override;
+    void pause_ms(unsigned milliseconds) override;
+    void throw_if_interrupted() override;
+
+  private:
+    bool with_udev_;
+    std::uint32_t cookie_ = 0;                // of the events that settle() waits for; 0 = none
+    std::vector<std::string> awaited_nodes_;  // devices that udev was asked to make nodes for
+};
+
+}  // namespace vmdkdm

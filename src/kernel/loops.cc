@@ -1,0 +1,99 @@
+// Loop devices, through the ioctls of <linux/loop.h>: LOOP_CONFIGURE (Linux 5.8) sets file, flags and block size in
+// one step, so that no half-configured loop is ever seen by udev.
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "kernel/held_fd.h"
+#include "kernel/linux_kernel.h"
+
+namespace vmdkdm {
+namespace {
+
+std::string node_of(unsigned number) { return concat("/dev/loop", number); }
+
+std::string first_line(const std::filesystem::path& path) {
+    std::ifstream in(path);
+    std::string line;
+    std::getline(in, line);
+    return line;
+}
+
+}  // namespace
+
+unsigned LinuxKernel::free_loop() {
+    const UniqueFd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    if (!control) throw system_error("cannot open /dev/loop-control", errno);
+    const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) throw system_error("no free loop device", errno);
+    return static_cast<unsigned>(number);
+}
+
+HeldDevicePtr LinuxKernel::configure_loop(unsigned number, const LoopConfig& config) {
+    const std::string node = node_of(number);
+    UniqueFd loop(::open(node.c_str(), (config.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
+    if (!loop) throw system_error(concat("cannot open ", node), errno);
+    struct loop_config request = {};
+    request.fd = static_cast<__u32>(config.file_fd);
+    request.block_size = config.block_size;
+    request.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+    if (config.read_only) request.info.lo_flags |= LO_FLAGS_READ_ONLY;
+    if (config.direct_io) request.info.lo_flags |= LO_FLAGS_DIRECT_IO;
+    if (config.reference.size() < sizeof request.info.lo_file_name)
+        std::memcpy(request.info.lo_file_name, config.reference.data(), config.reference.size());
+    if (::ioctl(loop.get(), LOOP_CONFIGURE, &request) != 0) {
+        // EAGAIN: the page cache of a loop that was just cleared is still being dropped.
+        const int error = errno == EAGAIN ? EBUSY : errno;
+        throw system_error(concat("cannot configure ", node), error);
+    }
+    return std::make_unique<HeldFd>(std::move(loop));
+}
+
+DeviceNumber LinuxKernel::loop_device(unsigned number) {
+    struct stat status = {};
+    const std::string node = node_of(number);
+    if (::stat(node.c_str(), &status) != 0) throw system_error(concat("cannot stat ", node), errno);
+    return {major(status.st_rdev), minor(status.st_rdev)};
+}
+
+bool LinuxKernel::loop_does_direct_io(const HeldDevice& loop) {
+    struct loop_info64 info = {};
+    if (::ioctl(loop.fd(), LOOP_GET_STATUS64, &info) != 0) throw system_error("cannot ask the loop device", errno);
+    return (info.lo_flags & LO_FLAGS_DIRECT_IO) != 0;
+}
+
+std::vector<LoopInfo> LinuxKernel::list_loops() {
+    std::vector<LoopInfo> loops;
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator("/sys/block", ignored)) {
+        const std::string name = entry.path().filename().string();
+        if (!name.starts_with("loop") || !std::filesystem::exists(entry.path() / "loop", ignored)) continue;
+        LoopInfo info;
+        info.node = "/dev/" + name;
+        const UniqueFd loop(::open(info.node.c_str(), O_RDONLY | O_CLOEXEC));
+        struct loop_info64 status = {};
+        struct stat node = {};
+        // A loop may be cleared while we look; what is gone is not listed.
+        if (!loop || ::ioctl(loop.get(), LOOP_GET_STATUS64, &status) != 0 || ::fstat(loop.get(), &node) != 0) continue;
+        info.device = {major(node.st_rdev), minor(node.st_rdev)};
+        info.backing_file = first_line(entry.path() / "loop/backing_file");
+        const char* reference = reinterpret_cast<const char*>(status.lo_file_name);
+        info.reference.assign(reference, ::strnlen(reference, sizeof status.lo_file_name));
+        info.backing_identity = {status.lo_device, status.lo_inode};
+        info.read_only = (status.lo_flags & LO_FLAGS_READ_ONLY) != 0;
+        info.direct_io = (status.lo_flags & LO_FLAGS_DIRECT_IO) != 0;
+        loops.push_back(std::move(info));
+    }
+    return loops;
+}
+
+}  // namespace vmdkdm

@@ -1,0 +1,59 @@
+// Owners of what an attach makes in the kernel. Each undoes itself unless kept, and so does a killed process:
+// loops are AUTOCLEAR, mapped devices carry a deferred removal and are held open until they are kept.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernel/kernel.h"
+
+namespace vmdkdm {
+
+class LoopDevice {
+  public:
+    /// Binds a free loop device; retries when another process takes the number first.
+    static LoopDevice attach(Kernel& kernel, const LoopConfig& config);
+
+    DeviceNumber device() const { return device_; }
+    const HeldDevice& held() const { return *held_; }
+
+  private:
+    LoopDevice(HeldDevicePtr held, DeviceNumber device) : held_(std::move(held)), device_(device) {}
+
+    HeldDevicePtr held_;  // closing it clears the loop, unless a mapped device uses it
+    DeviceNumber device_;
+};
+
+class MappedDevice {
+  public:
+    /// Creates, loads and resumes. Throws Error; nothing is left then.
+    static MappedDevice create(Kernel& kernel, const std::string& name, const std::string& uuid, const Table& table,
+                               bool read_only);
+
+    MappedDevice(MappedDevice&& other) noexcept;
+    MappedDevice& operator=(MappedDevice&&) = delete;
+    ~MappedDevice();
+
+    const std::string& name() const { return name_; }
+    DeviceNumber device() const { return device_; }
+    const HeldDevice& held() const { return *held_; }
+
+    /// Takes back the mark that removes the device should we die. Throws Error.
+    void cancel_removal() { kernel_->cancel_deferred_removal(name_); }
+    /// From here on the device stays when its owner goes.
+    void release() noexcept {
+        kept_ = true;
+        held_.reset();
+    }
+
+  private:
+    MappedDevice(Kernel& kernel, std::string name) : kernel_(&kernel), name_(std::move(name)) {}
+
+    Kernel* kernel_;  // null once moved from
+    std::string name_;
+    DeviceNumber device_;
+    HeldDevicePtr held_;
+    bool kept_ = false;
+};
+
+}  // namespace vmdkdm

@@ -1,0 +1,56 @@
+// Partition tables, by libblkid in user space: the kernel's own parser never sees the foreign table.
+#include <blkid/blkid.h>
+
+#include <algorithm>
+#include <iomanip>
+#include <memory>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "kernel/linux_kernel.h"
+
+namespace vmdkdm {
+namespace {
+
+std::string text_or_empty(const char* text) { return text == nullptr ? "" : text; }
+
+std::string type_of(blkid_partition partition) {
+    if (const char* type = ::blkid_partition_get_type_string(partition)) return type;
+    std::ostringstream type;
+    type << "0x" << std::hex << ::blkid_partition_get_type(partition);
+    return type.str();
+}
+
+}  // namespace
+
+std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) {
+    const std::unique_ptr<blkid_struct_probe, decltype(&::blkid_free_probe)> probe(::blkid_new_probe(),
+                                                                                   &::blkid_free_probe);
+    if (!probe || ::blkid_probe_set_device(probe.get(), disk.fd(), 0, 0) != 0)
+        throw Error(ErrorKind::system, "libblkid cannot read the disk");
+    ::blkid_probe_set_sectorsize(probe.get(), logical_sector_size);
+    ::blkid_probe_enable_superblocks(probe.get(), 0);
+    ::blkid_probe_enable_partitions(probe.get(), 1);
+
+    std::vector<Partition> partitions;
+    const blkid_partlist list = ::blkid_probe_get_partitions(probe.get());
+    const int count = list == nullptr ? 0 : ::blkid_partlist_numof_partitions(list);
+    for (int i = 0; i < count; ++i) {
+        const blkid_partition found = ::blkid_partlist_get_partition(list, i);
+        Partition partition;
+        partition.number = static_cast<unsigned>(::blkid_partition_get_partno(found));
+        // libblkid counts in 512 bytes whatever the logical sector is.
+        partition.start = Sectors(static_cast<std::uint64_t>(::blkid_partition_get_start(found)));
+        partition.size = Sectors(static_cast<std::uint64_t>(::blkid_partition_get_size(found)));
+        partition.extended = ::blkid_partition_is_extended(found) != 0;
+        partition.type = type_of(found);
+        partition.name = text_or_empty(::blkid_partition_get_name(found));
+        partition.uuid = text_or_empty(::blkid_partition_get_uuid(found));
+        partitions.push_back(std::move(partition));
+    }
+    std::sort(partitions.begin(), partitions.end(),
+              [](const Partition& a, const Partition& b) { return a.number < b.number; });
+    return partitions;
+}
+
+}  // namespace vmdkdm

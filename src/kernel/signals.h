@@ -1,0 +1,23 @@
+// Interruption at safe points: while an attach builds, SIGINT, SIGTERM and SIGHUP wait, and it asks between two steps
+// whether one has come, undoes what it made and lets the signal take its course.
+#pragma once
+
+#include <csignal>
+
+namespace vmdkdm {
+
+class SignalDelay {
+  public:
+    SignalDelay();
+    ~SignalDelay();
+    SignalDelay(const SignalDelay&) = delete;
+    SignalDelay& operator=(const SignalDelay&) = delete;
+
+  private:
+    sigset_t previous_{};
+};
+
+/// Whether one of these signals waits.
+bool interruption_pending();
+
+}  // namespace vmdkdm

@@ -1,0 +1,43 @@
+// What our devices are called: dm names, dm UUIDs, kpartx-style partition names. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "files/file.h"
+
+namespace vmdkdm {
+
+/// DM_NAME_LEN is 128 with the NUL; room is left for a partition's "p128".
+inline constexpr std::size_t max_name_length = 123;
+
+/// The device name of an image: its file name without ".vmdk", what libdevmapper would mangle as '_'.
+std::string default_name(const std::string& image_path);
+
+/// Throws Error (usage) when `name` cannot be a device name as it stands.
+void check_name(const std::string& name);
+
+/// kpartx's rule: "web1", but "disk0p1" when the disk's name ends in a digit; or with `delimiter` in between.
+std::string partition_name(const std::string& disk, unsigned number, const std::optional<std::string>& delimiter);
+
+/// The <id> of our UUIDs: device and inode of the descriptor. The kernel keeps dm UUIDs unique, so the same
+/// image is not attached twice. Not stable over boots; nothing persistent is named after it.
+std::string image_id(const FileIdentity& identity);
+std::optional<FileIdentity> parse_image_id(std::string_view id);
+
+inline constexpr std::string_view uuid_prefix = "VMDK-";
+
+/// "VMDK-<id>-disk"
+std::string disk_uuid(std::string_view id);
+/// "part<N>-VMDK-<id>-disk": libblkid takes the partition number from this form.
+std::string partition_uuid(std::string_view id, unsigned number);
+
+/// A UUID of ours, taken apart.
+struct OwnUuid {
+    std::string id;
+    unsigned partition = 0;  ///< 0 for the disk
+};
+std::optional<OwnUuid> parse_own_uuid(std::string_view uuid);
+
+}  // namespace vmdkdm

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <memory>
 
-#include "attach/attached.h"
+#include "attach/guard.h"
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -51,29 +51,26 @@ class Assembly {
     std::vector<std::unique_ptr<MappedDevice>> devices_;
 };
 
-// A device that has neither a table nor a user is what an attach left that was killed in the instant before the
-// kernel could be told to clean up.
-bool is_debris(const DmInfo& device) { return !device.live_table && device.open_count == 0; }
-
 void refuse_clash(const Plan& plan, Kernel& kernel) {
+    remove_debris(kernel, plan.id);
     for (const DmInfo& device : kernel.list_devices()) {
-        if (device.uuid == plan.disk.uuid) {
-            if (!is_debris(device))
-                throw Error(ErrorKind::busy, concat("it is attached already, as ", kernel.device_path(device.name)));
-            kernel.remove_device(device.name);
-        } else if (device.name == plan.disk.name) {
-            throw Error(ErrorKind::busy, concat("the device name '", device.name,
-                                                "' is taken (choose another with --name)"));
-        }
+        if (device.uuid == plan.disk.uuid)
+            throw Error(ErrorKind::busy,
+                        concat("it is attached already, as ", kernel.device_path(device.name)));
+        if (device.name == plan.disk.name)
+            throw Error(ErrorKind::busy,
+                        concat("the device name '", device.name, "' is taken (choose another with --name)"));
     }
 }
 
-LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOptions& options, Kernel& kernel) {
+LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
+                       Kernel& kernel) {
     UniqueFd writable;
     if (!plan.read_only) {
         const std::string handle = concat("/proc/self/fd/", lower.file->fd());
         writable.reset(::open(handle.c_str(), O_RDWR | O_CLOEXEC));
-        if (!writable) throw system_error(concat("cannot open '", lower.file->path(), "' for writing"), errno);
+        if (!writable)
+            throw system_error(concat("cannot open '", lower.file->path(), "' for writing"), errno);
     }
     LoopConfig config;
     config.file_fd = writable ? writable.get() : lower.file->fd();
@@ -96,20 +93,22 @@ DeviceNumber device_number_of(const File& block_device) {
 }
 
 // A foreign table may say anything: what does not lie on the disk is left out or cut, as the kernel does.
-std::vector<Partition> fitting(std::vector<Partition> found, Sectors capacity, std::uint32_t logical_sector_size,
-                               std::vector<std::string>& notes) {
+std::vector<Partition> fitting(std::vector<Partition> found, Sectors capacity,
+                               std::uint32_t logical_sector_size, std::vector<std::string>& notes) {
     std::vector<Partition> kept;
     for (Partition& partition : found) {
         if (partition.start >= capacity || partition.size == Sectors(0)) {
-            notes.push_back(concat("partition ", partition.number, " lies beyond the end of the disk and is left out"));
+            notes.push_back(
+                concat("partition ", partition.number, " lies beyond the end of the disk and is left out"));
             continue;
         }
         if (partition.size > capacity - partition.start) {
-            notes.push_back(concat("partition ", partition.number, " reaches beyond the end of the disk and is cut"));
+            notes.push_back(
+                concat("partition ", partition.number, " reaches beyond the end of the disk and is cut"));
             partition.size = capacity - partition.start;
         }
-        // The kernel shows an extended partition as its first two sectors: enough for a boot loader, and nobody
-        // takes it for a place to put a file system.
+        // The kernel shows an extended partition as its first two sectors: enough for a boot loader, and
+        // nobody takes it for a place to put a file system.
         const Sectors extended_size(std::max<std::uint64_t>(2, logical_sector_size / sector_size));
         if (partition.extended) partition.size = std::min(partition.size, extended_size);
         kept.push_back(std::move(partition));
@@ -119,7 +118,8 @@ std::vector<Partition> fitting(std::vector<Partition> found, Sectors capacity, s
 
 }  // namespace
 
-AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel, std::vector<std::string>& notes) {
+AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                    std::vector<std::string>& notes) {
     refuse_clash(plan, kernel);
     Assembly built(kernel);
 
@@ -135,7 +135,8 @@ AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kern
         std::vector<Partition> found = kernel.probe_partitions(disk.held(), plan.logical_sector_size);
         for (Partition& partition :
              fitting(std::move(found), plan.disk.table.length(), plan.logical_sector_size, notes)) {
-            const std::string name = partition_name(disk.name(), partition.number, options.partition_delimiter);
+            const std::string name =
+                partition_name(disk.name(), partition.number, options.partition_delimiter);
             const Table table({{Sectors(0), partition.size, LinearTarget{disk.device(), partition.start}}});
             built.add(MappedDevice::create(kernel, name, partition_uuid(plan.id, partition.number), table,
                                            plan.read_only));

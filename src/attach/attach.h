@@ -16,8 +16,9 @@ enum class DirectIo { automatic, on, off };
 struct AttachOptions {
     DirectIo direct_io = DirectIo::automatic;
     bool partitions = true;
-    std::optional<std::string> partition_delimiter;  ///< between disk name and number, instead of kpartx's rule
-    std::string image_path;                          ///< absolute; kept with the loops for `list`
+    std::optional<std::string>
+        partition_delimiter;  ///< between disk name and number, instead of kpartx's rule
+    std::string image_path;   ///< absolute; kept with the loops for `list`
 };
 
 struct PartitionDevice {
@@ -31,6 +32,7 @@ struct AttachResult {
 };
 
 /// Throws Error; the kernel is then as it was before. Notes for the user are added to `notes`.
-AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel, std::vector<std::string>& notes);
+AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                    std::vector<std::string>& notes);
 
 }  // namespace vmdkdm

@@ -18,8 +18,8 @@ namespace fs = std::filesystem;
 
 bool is_file(const std::string& path, const FileIdentity& identity) {
     struct stat status = {};
-    return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && status.st_dev == identity.device &&
-           status.st_ino == identity.inode;
+    return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
+           status.st_dev == identity.device && status.st_ino == identity.inode;
 }
 
 struct CloseDirectory {
@@ -38,16 +38,18 @@ std::optional<std::string> find_in_directory(const std::string& directory, const
     return std::nullopt;
 }
 
-// The kernel keeps no path of a descriptor, but it keeps what leads there: the reference that we gave the loops,
-// and the paths of the extents, which lie in the descriptor's directory or below.
+// The kernel keeps no path of a descriptor, but it keeps what leads there: the reference that we gave the
+// loops, and the paths of the extents, which lie in the descriptor's directory or below.
 std::optional<std::string> find_image(const std::string& id, const std::vector<AttachedLower>& lowers) {
     const std::optional<FileIdentity> identity = parse_image_id(id);
     if (!identity) return std::nullopt;
     std::set<fs::path> directories;
     for (const AttachedLower& lower : lowers) {
         if (!lower.loop) continue;
-        if (!lower.loop->reference.empty() && is_file(lower.loop->reference, *identity)) return lower.loop->reference;
-        for (fs::path up = fs::path(lower.loop->backing_file).parent_path(); !up.empty(); up = up.parent_path())
+        if (!lower.loop->reference.empty() && is_file(lower.loop->reference, *identity))
+            return lower.loop->reference;
+        for (fs::path up = fs::path(lower.loop->backing_file).parent_path(); !up.empty();
+             up = up.parent_path())
             if (!directories.insert(up).second || up == up.root_path()) break;
     }
     for (auto directory = directories.rbegin(); directory != directories.rend(); ++directory)
@@ -77,12 +79,14 @@ std::vector<AttachedDisk> list_attached(Kernel& kernel) {
             disk.device = std::move(device);
             disk.mount_points = std::move(mounts);
         } else {
-            partitions.emplace_back(own->id, AttachedPartition{own->partition, std::move(device), std::move(mounts)});
+            partitions.emplace_back(own->id,
+                                    AttachedPartition{own->partition, std::move(device), std::move(mounts)});
         }
     }
     if (by_id.empty()) return {};
     for (auto& [id, partition] : partitions)
-        if (const auto disk = by_id.find(id); disk != by_id.end()) disk->second.partitions.push_back(std::move(partition));
+        if (const auto disk = by_id.find(id); disk != by_id.end())
+            disk->second.partitions.push_back(std::move(partition));
 
     std::map<DeviceNumber, LoopInfo> loops;
     for (LoopInfo& loop : kernel.list_loops()) loops.emplace(loop.device, std::move(loop));

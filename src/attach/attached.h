@@ -1,5 +1,5 @@
-// What is attached, read from the kernel alone: our devices are known by their dm UUIDs, their files by following
-// dm dependencies to the loops. There is no state file that could go stale.
+// What is attached, read from the kernel alone: our devices are known by their dm UUIDs, their files by
+// following dm dependencies to the loops. There is no state file that could go stale.
 #pragma once
 
 #include <optional>

@@ -38,7 +38,8 @@ std::vector<Holder> foreign_holders(const AttachedDisk& disk, const DmInfo& devi
     return holders;
 }
 
-// Waits until nothing but the disk's own partitions has it open. A mount does not go by itself, so it ends the wait.
+// Waits until nothing but the disk's own partitions has it open. A mount does not go by itself, so it ends
+// the wait.
 void wait_until_unused(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel) {
     for (unsigned waited_ms = 0;; waited_ms += pause_between_tries_ms) {
         std::map<std::string, int> open_counts;
@@ -55,8 +56,8 @@ void wait_until_unused(const AttachedDisk& disk, const DetachOptions& options, K
             return holder.kind == Holder::Kind::process;
         });
         if (!may_go_by_itself || waited_ms >= options.patience_ms)
-            throw Error(ErrorKind::busy, concat(kernel.device_path(in_use->name), " is in use: ", describe(holders),
-                                                " (see --deferred)"));
+            throw Error(ErrorKind::busy, concat(kernel.device_path(in_use->name),
+                                                " is in use: ", describe(holders), " (see --deferred)"));
         kernel.pause_ms(pause_between_tries_ms);
     }
 }
@@ -73,7 +74,8 @@ void remove_with_patience(const DmInfo& device, const DetachOptions& options, Ke
     }
 }
 
-// The loops clear themselves with their last user, which should be gone now; another one may still look at them.
+// The loops clear themselves with their last user, which should be gone now; another one may still look at
+// them.
 void wait_for_loops(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel,
                     std::vector<std::string>& notes) {
     for (unsigned waited_ms = 0;; waited_ms += pause_between_tries_ms) {
@@ -94,7 +96,8 @@ void wait_for_loops(const AttachedDisk& disk, const DetachOptions& options, Kern
 
 }  // namespace
 
-void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel, std::vector<std::string>& notes) {
+void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel,
+            std::vector<std::string>& notes) {
     if (options.deferred) {
         for (const DmInfo* device : devices_top_down(disk)) kernel.remove_when_unused(device->name);
     } else {

@@ -10,11 +10,13 @@
 namespace vmdkdm {
 
 struct DetachOptions {
-    bool deferred = false;        ///< what is in use goes when its last user closes it
-    unsigned patience_ms = 5000;  ///< how long a process (udev's probe, say) may keep it open before we give up
+    bool deferred = false;  ///< what is in use goes when its last user closes it
+    unsigned patience_ms =
+        5000;  ///< how long a process (udev's probe, say) may keep it open before we give up
 };
 
 /// Throws Error busy that names who uses the disk; then nothing has been removed. Notes are added to `notes`.
-void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel, std::vector<std::string>& notes);
+void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel,
+            std::vector<std::string>& notes);
 
 }  // namespace vmdkdm

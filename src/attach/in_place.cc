@@ -18,8 +18,8 @@ constexpr std::uintmax_t max_delta_descriptor_bytes = 1 << 20;
 void refuse_read_only_extents(const Descriptor& descriptor) {
     for (const ExtentDescriptor& extent : descriptor.extents)
         if (extent.access == Access::read_only)
-            throw Error(ErrorKind::refused, concat("--in-place: the extent on line ", extent.position.line,
-                                                   " is RDONLY"));
+            throw Error(ErrorKind::refused,
+                        concat("--in-place: the extent on line ", extent.position.line, " is RDONLY"));
 }
 
 // VMware keeps a directory NAME.lck beside each file that a running machine uses, perhaps on another host.
@@ -27,15 +27,16 @@ void refuse_locked(const std::string& path) {
     const std::string lock = path + ".lck";
     std::error_code ignored;
     if (fs::exists(lock, ignored))
-        throw Error(ErrorKind::busy, concat("--in-place: '", lock, "' says that a virtual machine uses the disk (if that "
-                                                                  "is not so, remove it)"));
+        throw Error(ErrorKind::busy, concat("--in-place: '", lock,
+                                            "' says that a virtual machine uses the disk (if that "
+                                            "is not so, remove it)"));
 }
 
 void refuse_written(const File& file, Kernel& kernel) {
     const std::vector<Holder> writers = kernel.writers(file);
     if (!writers.empty())
-        throw Error(ErrorKind::busy, concat("--in-place: '", file.path(), "' is open for writing by ",
-                                            writers.front().what));
+        throw Error(ErrorKind::busy,
+                    concat("--in-place: '", file.path(), "' is open for writing by ", writers.front().what));
 }
 
 // Descriptors beside the image that name its content as their parent's.
@@ -45,7 +46,8 @@ std::vector<std::string> children_of(const Image& image) {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(path.parent_path(), ignored)) {
         std::error_code gone;
-        if (entry.path().extension() != ".vmdk" || entry.path() == path || !entry.is_regular_file(gone)) continue;
+        if (entry.path().extension() != ".vmdk" || entry.path() == path || !entry.is_regular_file(gone))
+            continue;
         if (entry.file_size(gone) > max_delta_descriptor_bytes || gone) continue;
         std::ifstream in(entry.path(), std::ios::binary);
         const std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -73,7 +75,8 @@ void check_in_place(const Image& image, const Plan& plan, Kernel& kernel, std::v
     if (image.descriptor.has_parent())
         notes.push_back("the image is a delta: its parent no longer fits it once it is written");
     for (const std::string& child : children_of(image))
-        notes.push_back(concat("'", child, "' is a child of this image, and is damaged when this image is written"));
+        notes.push_back(
+            concat("'", child, "' is a child of this image, and is damaged when this image is written"));
 }
 
 }  // namespace vmdkdm

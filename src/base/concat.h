@@ -1,4 +1,5 @@
-// Text from parts: concat("extent ", 3, ": ", path). Messages are built in many places; this keeps them readable.
+// Text from parts: concat("extent ", 3, ": ", path). Messages are built in many places; this keeps them
+// readable.
 #pragma once
 
 #include <sstream>

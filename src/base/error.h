@@ -1,4 +1,5 @@
-// The one exception type of the project. Nearly every failure ends the command, and unwinding is the rollback.
+// The one exception type of the project. Nearly every failure ends the command, and unwinding is the
+// rollback.
 #pragma once
 
 #include <stdexcept>
@@ -24,9 +25,7 @@ class Error : public std::runtime_error {
     ErrorKind kind() const { return kind_; }
 
     /// The same error with "`context`: " in front, for rethrowing on the way up.
-    Error within(std::string_view context) const {
-        return {kind_, std::string(context) + ": " + what()};
-    }
+    Error within(std::string_view context) const { return {kind_, std::string(context) + ": " + what()}; }
 
   private:
     ErrorKind kind_;

@@ -40,7 +40,9 @@ class Quantity {
     constexpr std::uint64_t count() const { return count_; }
 
     friend Quantity operator+(Quantity a, Quantity b) { return Quantity(checked_add(a.count_, b.count_)); }
-    friend Quantity operator-(Quantity a, Quantity b) { return Quantity(checked_subtract(a.count_, b.count_)); }
+    friend Quantity operator-(Quantity a, Quantity b) {
+        return Quantity(checked_subtract(a.count_, b.count_));
+    }
     Quantity& operator+=(Quantity other) { return *this = *this + other; }
     friend constexpr auto operator<=>(Quantity, Quantity) = default;
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "attach/guard.h"
 #include "attach/in_place.h"
 #include "base/concat.h"
 #include "base/error.h"
@@ -60,6 +61,7 @@ void run(const AttachCommandOptions& options) {
         const SignalDelay delay;
         LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
         if (!plan.read_only) check_in_place(opened.image, plan, kernel, opened.notes);
+        const AttachGuard guard(kernel, plan.id, plan.disk.name);
         AttachOptions attach_options;
         attach_options.direct_io = options.direct_io;
         attach_options.partitions = !options.no_partitions;
@@ -74,20 +76,23 @@ void run(const AttachCommandOptions& options) {
 }  // namespace
 
 void add_attach_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("attach", "Make an image's disk and partitions appear under /dev/mapper");
+    CLI::App& command =
+        *app.add_subcommand("attach", "Make an image's disk and partitions appear under /dev/mapper");
     const auto options = std::make_shared<AttachCommandOptions>();
     add_image_options(command, options->image);
     add_plan_options(command, options->shape);
     command.add_flag("--no-partitions", options->no_partitions, "Make the disk only");
-    CLI::Option* delimiter = command.add_option("-p,--delimiter", options->delimiter,
-                                                "Between disk name and partition number (default: 'p' after a digit)");
+    CLI::Option* delimiter =
+        command.add_option("-p,--delimiter", options->delimiter,
+                           "Between disk name and partition number (default: 'p' after a digit)");
     delimiter->type_name("TEXT");
     static const std::map<std::string, DirectIo> direct_io_words = {
         {"auto", DirectIo::automatic}, {"on", DirectIo::on}, {"off", DirectIo::off}};
     command.add_option("--direct-io", options->direct_io, "Direct I/O of the loop devices: auto, on or off")
         ->type_name("WHEN")
         ->transform(CLI::CheckedTransformer(direct_io_words).description(""));
-    command.add_flag("--no-udev", options->no_udev, "Do not wait for udev; make the nodes in /dev/mapper directly");
+    command.add_flag("--no-udev", options->no_udev,
+                     "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print one JSON object");
     command.callback([options, delimiter] {
         options->has_delimiter = delimiter->count() > 0;

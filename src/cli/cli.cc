@@ -27,8 +27,9 @@ int report(const Error& error) {
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
-    CLI::App app("Attaches VMware disks (VMDK) as /dev/mapper devices, in place and at the speed of the kernel.",
-                 "vmdk-dm");
+    CLI::App app(
+        "Attaches VMware disks (VMDK) as /dev/mapper devices, in place and at the speed of the kernel.",
+        "vmdk-dm");
     app.set_version_flag("--version", "vmdk-dm " VMDK_DM_VERSION);
     app.require_subcommand(1);
     app.footer("vmdk-dm COMMAND --help shows the options of a command; vmdk-dm(8) is the manual.");

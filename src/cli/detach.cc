@@ -24,7 +24,8 @@ struct DetachCommandOptions {
 };
 
 // A device name, its path, or the path of an image; the name comes first.
-const AttachedDisk* find_disk(const std::vector<AttachedDisk>& disks, const std::string& wanted, Kernel& kernel) {
+const AttachedDisk* find_disk(const std::vector<AttachedDisk>& disks, const std::string& wanted,
+                              Kernel& kernel) {
     for (const AttachedDisk& disk : disks)
         if (disk.device.name == wanted || kernel.device_path(disk.device.name) == wanted) return &disk;
     std::string id;
@@ -39,8 +40,8 @@ const AttachedDisk* find_disk(const std::vector<AttachedDisk>& disks, const std:
     return nullptr;
 }
 
-std::vector<const AttachedDisk*> choose(const std::vector<AttachedDisk>& disks, const DetachCommandOptions& options,
-                                        Kernel& kernel) {
+std::vector<const AttachedDisk*> choose(const std::vector<AttachedDisk>& disks,
+                                        const DetachCommandOptions& options, Kernel& kernel) {
     std::vector<const AttachedDisk*> chosen;
     if (options.all)
         for (const AttachedDisk& disk : disks) chosen.push_back(&disk);
@@ -81,11 +82,13 @@ void run(const DetachCommandOptions& options) {
 }  // namespace
 
 void add_detach_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("detach", "Remove attached disks, their partitions and loop devices");
+    CLI::App& command =
+        *app.add_subcommand("detach", "Remove attached disks, their partitions and loop devices");
     const auto options = std::make_shared<DetachCommandOptions>();
     command.add_option("NAME|IMAGE", options->wanted, "Names or paths of devices, or the images attached");
     command.add_flag("--all", options->all, "Everything that vmdk-dm attached");
-    command.add_flag("--deferred", options->detach.deferred, "What is in use goes when its last user closes it");
+    command.add_flag("--deferred", options->detach.deferred,
+                     "What is in use goes when its last user closes it");
     command.add_flag("--no-udev", options->no_udev, "Do not wait for udev");
     command.add_flag("--json", options->json, "Print a JSON array of what was detached");
     command.callback([options] { run(*options); });

@@ -14,7 +14,8 @@ std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted) {
     if (wanted != 0) return wanted;
     if (const std::optional<std::string> declared = opened.image.descriptor.ddb.get("logicalSectorSize")) {
         if (*declared == "512" || *declared == "4096") return *declared == "512" ? 512 : 4096;
-        opened.notes.push_back(concat("ddb.logicalSectorSize = \"", *declared, "\" is not understood (see --sector-size)"));
+        opened.notes.push_back(
+            concat("ddb.logicalSectorSize = \"", *declared, "\" is not understood (see --sector-size)"));
     }
     return sector_size_by_gpt(opened.map, 512);
 }
@@ -30,12 +31,14 @@ void add_image_options(CLI::App& command, ImageOptions& options) {
         ->expected(1)
         ->take_all();
     command.add_flag("--allow-devices", options.open.allow_devices, "Extents may be block devices");
-    command.add_flag("--allow-short", options.read.allow_short,
-                     "Where an extent's file ends too early, make the missing tail unreadable instead of refusing");
+    command.add_flag(
+        "--allow-short", options.read.allow_short,
+        "Where an extent's file ends too early, make the missing tail unreadable instead of refusing");
 }
 
 void add_plan_options(CLI::App& command, PlanShapeOptions& options) {
-    command.add_option("--name", options.name, "Name of the device (default: the image's name without .vmdk)")
+    command
+        .add_option("--name", options.name, "Name of the device (default: the image's name without .vmdk)")
         ->type_name("NAME");
     command.add_flag("--in-place", options.in_place, "Writable: writes go straight into the image's files");
     command

@@ -23,12 +23,9 @@ Json or_null(const std::optional<std::string>& text) { return text ? Json(*text)
 bool stores_bytes(const ExtentDescriptor& extent) { return !extent.file_name.empty(); }
 
 Json extent_as_json(const ExtentDescriptor& extent, Sectors start) {
-    Json json = {{"start", to_bytes(start).count()},
-                 {"size", to_bytes(extent.size).count()},
-                 {"access", to_string(extent.access)},
-                 {"type", to_string(extent.type)},
-                 {"file", or_null(extent.file_name)},
-                 {"offset", nullptr}};
+    Json json = {{"start", to_bytes(start).count()},   {"size", to_bytes(extent.size).count()},
+                 {"access", to_string(extent.access)}, {"type", to_string(extent.type)},
+                 {"file", or_null(extent.file_name)},  {"offset", nullptr}};
     if (stores_bytes(extent)) json["offset"] = to_bytes(extent.offset).count();
     return json;
 }
@@ -51,19 +48,20 @@ void print_as_json(const Image& image) {
     }
     Json ddb = Json::object();
     for (const auto& [key, value] : descriptor.ddb.entries()) ddb[key] = value;
-    print_json({{"image", image.file->path()},
-                {"createType", or_null(descriptor.create_type)},
-                {"version", descriptor.version},
-                {"capacity", to_bytes(descriptor.capacity()).count()},
-                {"CID", to_string(descriptor.cid)},
-                {"parentCID", descriptor.has_parent() ? Json(to_string(descriptor.parent_cid)) : Json(nullptr)},
-                {"parentFileNameHint", or_null(descriptor.parent_file_name_hint)},
-                {"encoding", or_null(descriptor.encoding)},
-                {"adapterType", or_null(descriptor.ddb.get("adapterType"))},
-                {"hardwareVersion", or_null(descriptor.ddb.get("virtualHWVersion"))},
-                {"geometry", geometry_of(descriptor.ddb)},
-                {"extents", extents},
-                {"ddb", ddb}});
+    print_json(
+        {{"image", image.file->path()},
+         {"createType", or_null(descriptor.create_type)},
+         {"version", descriptor.version},
+         {"capacity", to_bytes(descriptor.capacity()).count()},
+         {"CID", to_string(descriptor.cid)},
+         {"parentCID", descriptor.has_parent() ? Json(to_string(descriptor.parent_cid)) : Json(nullptr)},
+         {"parentFileNameHint", or_null(descriptor.parent_file_name_hint)},
+         {"encoding", or_null(descriptor.encoding)},
+         {"adapterType", or_null(descriptor.ddb.get("adapterType"))},
+         {"hardwareVersion", or_null(descriptor.ddb.get("virtualHWVersion"))},
+         {"geometry", geometry_of(descriptor.ddb)},
+         {"extents", extents},
+         {"ddb", ddb}});
 }
 
 void print_line(std::string_view label, const std::string& value) {
@@ -84,14 +82,19 @@ void print_as_text(const Image& image) {
     print_line("Encoding:", descriptor.encoding);
     print_line("Adapter:", value("adapterType"));
     if (ddb.get("geometry.cylinders"))
-        print_line("Geometry:", concat(value("geometry.cylinders"), " cylinders, ", value("geometry.heads"), " heads, ",
-                                       value("geometry.sectors"), " sectors"));
+        print_line("Geometry:", concat(value("geometry.cylinders"), " cylinders, ", value("geometry.heads"),
+                                       " heads, ", value("geometry.sectors"), " sectors"));
     print_line("Hardware version:", value("virtualHWVersion"));
     print_line("Sector size:", value("logicalSectorSize"));
 
     std::cout << "Extents:\n";
     using enum TextTable::Align;
-    TextTable table({{"START", right}, {"SIZE", right}, {"ACCESS", left}, {"TYPE", left}, {"OFFSET", right}, {"FILE", left}});
+    TextTable table({{"START", right},
+                     {"SIZE", right},
+                     {"ACCESS", left},
+                     {"TYPE", left},
+                     {"OFFSET", right},
+                     {"FILE", left}});
     Sectors start;
     for (const ExtentDescriptor& extent : descriptor.extents) {
         table.add({concat(to_bytes(start).count()), concat(to_bytes(extent.size).count()),

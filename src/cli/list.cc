@@ -86,7 +86,8 @@ void print_as_text(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
 
 void run(const ListOptions& options) {
     LinuxKernel kernel(UdevUse::off);
-    const std::vector<AttachedDisk> disks = with_context("cannot list", [&] { return list_attached(kernel); });
+    const std::vector<AttachedDisk> disks =
+        with_context("cannot list", [&] { return list_attached(kernel); });
     options.json ? print_as_json(disks, kernel) : print_as_text(disks, kernel);
 }
 

@@ -37,7 +37,8 @@ Place place_of(const BlockMap& map, const Content& content) {
         return {map.files()[stored->file].file.get(), to_bytes(stored->sector), ""};
     if (const auto* compressed = std::get_if<Compressed>(&content))
         return {map.files()[compressed->file].file.get(), to_bytes(compressed->sector), ""};
-    if (const auto* unreadable = std::get_if<Unreadable>(&content)) return {nullptr, {}, map.reasons()[unreadable->why]};
+    if (const auto* unreadable = std::get_if<Unreadable>(&content))
+        return {nullptr, {}, map.reasons()[unreadable->why]};
     return {};
 }
 
@@ -62,13 +63,20 @@ void print_as_json(const BlockMap& map) {
 
 void print_as_text(const BlockMap& map) {
     using enum TextTable::Align;
-    TextTable table({{"START", right}, {"LENGTH", right}, {"KIND", left}, {"DEPTH", right}, {"OFFSET", right}, {"FILE", left}});
+    TextTable table({{"START", right},
+                     {"LENGTH", right},
+                     {"KIND", left},
+                     {"DEPTH", right},
+                     {"OFFSET", right},
+                     {"FILE", left}});
     for (const Run& run : map) {
         const Place place = place_of(map, run.content);
         table.add({concat(to_bytes(run.start).count()), concat(to_bytes(run.length).count()),
                    std::string(kind_of(run.content)), concat(map.depth_of(run.content)),
                    place.file != nullptr ? concat(place.offset.count()) : "-",
-                   place.file != nullptr ? place.file->path() : place.why.empty() ? "-" : concat("(", place.why, ")")});
+                   place.file != nullptr ? place.file->path()
+                   : place.why.empty()   ? "-"
+                                         : concat("(", place.why, ")")});
     }
     table.print();
 }

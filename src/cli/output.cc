@@ -11,9 +11,8 @@ namespace {
 
 // Characters, not bytes: names may be UTF-8.
 std::size_t width_of(const std::string& cell) {
-    return static_cast<std::size_t>(std::count_if(cell.begin(), cell.end(), [](char c) {
-        return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-    }));
+    return static_cast<std::size_t>(std::count_if(
+        cell.begin(), cell.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 }  // namespace
@@ -22,7 +21,9 @@ void print_json(const Json& value) {
     std::cout << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
 }
 
-std::string compact_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string compact_json(const Json& value) {
+    return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 void print_notes(const std::vector<std::string>& notes) {
     for (const std::string& note : notes) std::cerr << "vmdk-dm: note: " << note << "\n";

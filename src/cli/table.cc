@@ -48,19 +48,20 @@ void print_as_json(const Plan& plan) {
         lines.push_back(concat(line.start.count(), " ", line.length.count(), " ", target_type(line.target),
                                arguments.empty() ? "" : " ", arguments));
     }
-    print_json({{"name", plan.disk.name},
-                {"capacity", to_bytes(plan.disk.table.length()).count()},
-                {"readOnly", plan.read_only},
-                {"sectorSize", plan.logical_sector_size},
-                {"loops", loops},
-                {"devices", Json::array({{{"name", plan.disk.name}, {"uuid", plan.disk.uuid}, {"table", lines}}})}});
+    print_json(
+        {{"name", plan.disk.name},
+         {"capacity", to_bytes(plan.disk.table.length()).count()},
+         {"readOnly", plan.read_only},
+         {"sectorSize", plan.logical_sector_size},
+         {"loops", loops},
+         {"devices", Json::array({{{"name", plan.disk.name}, {"uuid", plan.disk.uuid}, {"table", lines}}})}});
 }
 
 void print_as_text(const Plan& plan) {
     for (std::size_t i = 0; i < plan.lowers.size(); ++i)
         if (plan.lowers[i].needs_loop())
-            std::cout << "loop " << lower_name(plan, i) << " " << access_of(plan) << " " << plan.loop_block_size << " "
-                      << plan.lowers[i].file->path() << "\n";
+            std::cout << "loop " << lower_name(plan, i) << " " << access_of(plan) << " "
+                      << plan.loop_block_size << " " << plan.lowers[i].file->path() << "\n";
     std::cout << "device " << plan.disk.name << " " << access_of(plan) << " " << plan.disk.uuid << "\n"
               << plan.disk.table.print(namer_for(plan)) << "\n";
 }
@@ -89,14 +90,16 @@ void run(const TableOptions& options) {
 }  // namespace
 
 void add_table_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("table", "Show the loops, devices and tables that attach would make");
+    CLI::App& command =
+        *app.add_subcommand("table", "Show the loops, devices and tables that attach would make");
     const auto options = std::make_shared<TableOptions>();
     add_image_options(command, options->image);
     add_plan_options(command, options->shape);
     CLI::Option* json = command.add_flag("--json", options->json, "Print one JSON object");
     command
-        .add_flag("--concise", options->concise,
-                  "Print what 'dmsetup create --concise' and dm-mod.create= take; the loops it needs go to stderr")
+        .add_flag(
+            "--concise", options->concise,
+            "Print what 'dmsetup create --concise' and dm-mod.create= take; the loops it needs go to stderr")
         ->excludes(json);
     command.callback([options] { run(*options); });
 }

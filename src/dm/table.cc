@@ -78,7 +78,8 @@ class LineParser {
     }
 
     [[noreturn]] void fail() const {
-        throw Error(ErrorKind::format, concat("not a device-mapper table line that is known here: '", line_, "'"));
+        throw Error(ErrorKind::format,
+                    concat("not a device-mapper table line that is known here: '", line_, "'"));
     }
 
     std::string_view line_;
@@ -90,26 +91,26 @@ class LineParser {
 std::string to_string(DeviceNumber device) { return concat(device.major, ":", device.minor); }
 
 std::string_view target_type(const Target& target) {
-    return std::visit(Overloaded{[](const LinearTarget&) { return "linear"; },
-                                 [](const ZeroTarget&) { return "zero"; },
-                                 [](const ErrorTarget&) { return "error"; },
-                                 [](const SnapshotTarget&) { return "snapshot"; },
-                                 [](const SnapshotOriginTarget&) { return "snapshot-origin"; }},
-                      target);
+    return std::visit(
+        Overloaded{[](const LinearTarget&) { return "linear"; }, [](const ZeroTarget&) { return "zero"; },
+                   [](const ErrorTarget&) { return "error"; },
+                   [](const SnapshotTarget&) { return "snapshot"; },
+                   [](const SnapshotOriginTarget&) { return "snapshot-origin"; }},
+        target);
 }
 
 std::string target_arguments(const Target& target, const DeviceNamer& namer) {
     return std::visit(
-        Overloaded{[&](const LinearTarget& linear) {
-                       return concat(print_device(linear.device, namer), " ", linear.offset.count());
-                   },
-                   [](const ZeroTarget&) { return std::string(); },
-                   [](const ErrorTarget&) { return std::string(); },
-                   [&](const SnapshotTarget& snapshot) {
-                       return concat(print_device(snapshot.origin, namer), " ", print_device(snapshot.cow, namer),
-                                     snapshot.persistent ? " P " : " N ", snapshot.chunk.count());
-                   },
-                   [&](const SnapshotOriginTarget& origin) { return print_device(origin.origin, namer); }},
+        Overloaded{
+            [&](const LinearTarget& linear) {
+                return concat(print_device(linear.device, namer), " ", linear.offset.count());
+            },
+            [](const ZeroTarget&) { return std::string(); }, [](const ErrorTarget&) { return std::string(); },
+            [&](const SnapshotTarget& snapshot) {
+                return concat(print_device(snapshot.origin, namer), " ", print_device(snapshot.cow, namer),
+                              snapshot.persistent ? " P " : " N ", snapshot.chunk.count());
+            },
+            [&](const SnapshotOriginTarget& origin) { return print_device(origin.origin, namer); }},
         target);
 }
 
@@ -119,8 +120,8 @@ Table::Table(std::vector<TableLine> lines) : lines_(std::move(lines)) {
     for (const TableLine& line : lines_) {
         if (line.start != next || line.length == Sectors(0))
             throw Error(ErrorKind::format, concat("table line at sector ", line.start.count(), " of length ",
-                                                  line.length.count(), ": expected one that starts at ", next.count(),
-                                                  " and is not empty"));
+                                                  line.length.count(), ": expected one that starts at ",
+                                                  next.count(), " and is not empty"));
         next += line.length;
     }
 }

@@ -41,8 +41,8 @@ class RealFile : public File {
             if (got < 0 && errno == EINTR) continue;
             if (got < 0) throw system_error(concat("cannot read '", path_, "' at byte ", position), errno);
             if (got == 0)
-                throw Error(ErrorKind::format, concat("'", path_, "' ends at byte ", position, ", ", out.size(),
-                                                      " more bytes expected"));
+                throw Error(ErrorKind::format, concat("'", path_, "' ends at byte ", position, ", ",
+                                                      out.size(), " more bytes expected"));
             out = out.subspan(static_cast<std::size_t>(got));
             position += static_cast<std::uint64_t>(got);
         }
@@ -93,7 +93,8 @@ std::optional<UniqueFd> locate_below(const std::string& directory, const std::st
     }
     if (fd < 0 && errno == ELOOP) return std::nullopt;
     if (fd < 0 && errno == ENOSYS)
-        throw Error(ErrorKind::system, "this kernel has no openat2 (Linux 5.6), so files cannot be opened safely");
+        throw Error(ErrorKind::system,
+                    "this kernel has no openat2 (Linux 5.6), so files cannot be opened safely");
     if (fd < 0) throw system_error(concat("cannot open '", directory, "/", relative, "'"), errno);
     UniqueFd located(static_cast<int>(fd));
     // O_PATH opens a symlink itself when it is the last component.
@@ -121,7 +122,8 @@ FilePtr open_located(const UniqueFd& located, const std::string& path, bool allo
                                           FileIdentity{status.st_dev, status.st_ino},
                                           Bytes(static_cast<std::uint64_t>(status.st_size)));
     std::uint64_t size = 0;
-    if (::ioctl(fd.get(), BLKGETSIZE64, &size) != 0) throw system_error(concat("cannot size '", path, "'"), errno);
+    if (::ioctl(fd.get(), BLKGETSIZE64, &size) != 0)
+        throw system_error(concat("cannot size '", path, "'"), errno);
     return std::make_shared<RealFile>(path, std::move(fd), FileKind::block_device,
                                       FileIdentity{status.st_rdev, 0}, Bytes(size));
 }
@@ -197,11 +199,13 @@ FilePtr ConfinedOpener::open_beside(const File& from, const std::string& name) {
         if (is_block_device(located)) return open_located(located, real, true);
     }
     if (met_symlink)
-        throw Error(ErrorKind::refused, concat("'", name, "' is a symbolic link or lies behind one (see --allow-path)"));
+        throw Error(ErrorKind::refused,
+                    concat("'", name, "' is a symbolic link or lies behind one (see --allow-path)"));
     if (absolute.starts_with("/dev/"))
         throw Error(ErrorKind::refused,
                     concat("'", name, "' is outside the image's directory (see --allow-devices)"));
-    throw Error(ErrorKind::refused, concat("'", name, "' is outside the image's directory (see --allow-path)"));
+    throw Error(ErrorKind::refused,
+                concat("'", name, "' is outside the image's directory (see --allow-path)"));
 }
 
 }  // namespace vmdkdm

@@ -28,8 +28,8 @@ class ConfinedOpener : public FileOpener {
 
   private:
     struct Root {
-        std::string path;       // with symlinks resolved
-        std::string as_given;   // absolute, symlinks kept: a descriptor may use either spelling
+        std::string path;      // with symlinks resolved
+        std::string as_given;  // absolute, symlinks kept: a descriptor may use either spelling
     };
 
     std::vector<Root> allowed_;

@@ -1,5 +1,5 @@
-// An open file or block device that holds part of a disk, as the format code sees it. The real one is backed by
-// a descriptor that stays open, so that what was checked is what is mapped; tests and fuzzers use memory.
+// An open file or block device that holds part of a disk, as the format code sees it. The real one is backed
+// by a descriptor that stays open, so that what was checked is what is mapped; tests and fuzzers use memory.
 #pragma once
 
 #include <compare>
@@ -26,7 +26,8 @@ class File {
   public:
     virtual ~File() = default;
 
-    virtual const std::string& path() const = 0;  ///< absolute, with no symlink in it; bytes as the file system has them
+    virtual const std::string& path()
+        const = 0;  ///< absolute, with no symlink in it; bytes as the file system has them
     virtual FileKind kind() const = 0;
     virtual FileIdentity identity() const = 0;
     virtual Bytes size() const = 0;

@@ -1,5 +1,5 @@
-// Mapped devices through libdevmapper, and the wait for udev. Each device is made in three tasks (CREATE, RELOAD,
-// RESUME) because only RESUME sends an event, and the table is then there when udev looks.
+// Mapped devices through libdevmapper, and the wait for udev. Each device is made in three tasks (CREATE,
+// RELOAD, RESUME) because only RESUME sends an event, and the table is then there when udev looks.
 #include <fcntl.h>
 #include <libdevmapper.h>
 #include <libudev.h>
@@ -13,6 +13,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <thread>
 #include <utility>
 
@@ -27,14 +28,15 @@ namespace {
 
 constexpr auto udev_deadline = std::chrono::seconds(10);
 
-// libdevmapper writes its errors to stderr unless it is given a function; the last one is kept for our message.
+// libdevmapper writes its errors to stderr unless it is given a function; the last one is kept for our
+// message.
 std::string& last_library_message() {
     static std::string message;
     return message;
 }
 
-__attribute__((format(printf, 5, 6))) void keep_library_message(int level, const char*, int, int, const char* format,
-                                                                ...) {
+__attribute__((format(printf, 5, 6))) void keep_library_message(int level, const char*, int, int,
+                                                                const char* format, ...) {
     constexpr int log_error = 3;  // _LOG_ERR of libdevmapper, which exports no name for it
     if ((level & 7) > log_error) return;
     char text[512];
@@ -103,16 +105,19 @@ bool udevd_runs() {
     return runs;
 }
 
-// Quarantine: nothing activates what is inside (LVM, MD, udisks), and a clone's links do not replace the host's.
+// Quarantine: nothing activates what is inside (LVM, MD, udisks), and a clone's links do not replace the
+// host's.
 constexpr std::uint16_t quarantine_flags = DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
 
 // The node of a mapped device: devtmpfs and udev have it as /dev/dm-N.
 UniqueFd open_by_number(DeviceNumber device) {
     const dev_t number = makedev(device.major, device.minor);
-    for (const std::string& node : {concat("/dev/dm-", device.minor), concat("/dev/block/", to_string(device))}) {
+    for (const std::string& node :
+         {concat("/dev/dm-", device.minor), concat("/dev/block/", to_string(device))}) {
         UniqueFd fd(::open(node.c_str(), O_RDONLY | O_CLOEXEC));
         struct stat status = {};
-        if (fd && ::fstat(fd.get(), &status) == 0 && S_ISBLK(status.st_mode) && status.st_rdev == number) return fd;
+        if (fd && ::fstat(fd.get(), &status) == 0 && S_ISBLK(status.st_mode) && status.st_rdev == number)
+            return fd;
     }
     // A /dev without devtmpfs: a node of our own, for as long as it takes to open it.
     const std::string node = concat(::dm_dir(), "/.vmdk-dm-", ::getpid(), "-", device.minor);
@@ -159,7 +164,9 @@ DeviceNumber LinuxKernel::create_device(const std::string& name, const std::stri
     return {info.major, info.minor};
 }
 
-HeldDevicePtr LinuxKernel::hold_device(DeviceNumber device) { return std::make_unique<HeldFd>(open_by_number(device)); }
+HeldDevicePtr LinuxKernel::hold_device(DeviceNumber device) {
+    return std::make_unique<HeldFd>(open_by_number(device));
+}
 
 void LinuxKernel::remove_when_unused(const std::string& name) {
     DmTask task(DM_DEVICE_REMOVE, "deferred removal", name);
@@ -194,8 +201,8 @@ void LinuxKernel::resume_device(const std::string& name) {
     DmTask task(DM_DEVICE_RESUME, "resume", name);
     task.check(::dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_RESUME));
     if (with_udev_) {
-        task.check(::dm_task_set_cookie(task.get(), &cookie_,
-                                        quarantine_flags | DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+        task.check(
+            ::dm_task_set_cookie(task.get(), &cookie_, quarantine_flags | DM_UDEV_DISABLE_LIBRARY_FALLBACK));
         awaited_nodes_.push_back(name);
     }
     task.run();
@@ -221,8 +228,13 @@ std::vector<DmInfo> LinuxKernel::list_devices() {
         const dm_info info = task.info();
         if (info.exists != 0) {
             const char* uuid = ::dm_task_get_uuid(task.get());
-            devices.push_back({names->name, uuid == nullptr ? "" : uuid, {info.major, info.minor}, info.open_count,
-                               info.live_table != 0, info.read_only != 0, info.deferred_remove != 0});
+            devices.push_back({names->name,
+                               uuid == nullptr ? "" : uuid,
+                               {info.major, info.minor},
+                               info.open_count,
+                               info.live_table != 0,
+                               info.read_only != 0,
+                               info.deferred_remove != 0});
         }
         if (names->next == 0) return devices;
         names = reinterpret_cast<const dm_names*>(reinterpret_cast<const char*>(names) + names->next);
@@ -255,6 +267,17 @@ Table LinuxKernel::live_table(const std::string& name) {
         if (type != nullptr) text += concat(start, " ", length, " ", type, " ", arguments, "\n");
     } while (next != nullptr);
     return Table::parse(text);
+}
+
+void LinuxKernel::refresh_nodes(const std::string& prefix) {
+    // With udev the links are its business, and it has the kernel's event.
+    if (with_udev_) return;
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(::dm_dir()))
+        if (std::string name = entry.path().filename(); name.starts_with(prefix))
+            names.push_back(std::move(name));
+    for (const std::string& name : names) ::dm_mknodes(name.c_str());
+    ::dm_task_update_nodes();
 }
 
 std::string LinuxKernel::settle() {

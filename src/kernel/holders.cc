@@ -1,5 +1,5 @@
-// Who uses a device, and who writes a file: asked of /proc and /sys, for messages that a person can act on and for
-// the check before in-place writing.
+// Who uses a device, and who writes a file: asked of /proc and /sys, for messages that a person can act on
+// and for the check before in-place writing.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -86,8 +86,8 @@ bool has_writable_mapping(const std::string& pid, const FileIdentity& identity) 
 
 enum class WriterCheck { none, some, unknown };
 
-// A read lease is granted only while nobody, in whatever namespace, has the file open or mapped for writing (a
-// writable loop device counts). Taken and given back at once; unknown when the file system has no leases.
+// A read lease is granted only while nobody, in whatever namespace, has the file open or mapped for writing
+// (a writable loop device counts). Taken and given back at once; unknown when the file system has no leases.
 WriterCheck ask_for_lease(const File& file) {
     if (file.kind() != FileKind::regular) return WriterCheck::unknown;
     // Somebody who opens the file for writing while the lease stands makes the kernel send us SIGIO.
@@ -112,16 +112,19 @@ std::vector<Holder> LinuxKernel::holders(DeviceNumber device) {
     std::vector<Holder> found;
     for (const std::string& pid : processes_by_mount_namespace())
         for (const std::string& point : mount_points_seen_by(pid, number)) {
-            const std::string where = pid == "self" ? "" : concat(" in the mount namespace of ", describe_process(pid));
+            const std::string where =
+                pid == "self" ? "" : concat(" in the mount namespace of ", describe_process(pid));
             found.push_back({Holder::Kind::mount, concat("mounted at '", point, "'", where)});
         }
     std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(concat("/sys/dev/block/", to_string(device), "/holders"), ignored))
+    for (const auto& entry :
+         fs::directory_iterator(concat("/sys/dev/block/", to_string(device), "/holders"), ignored))
         found.push_back({Holder::Kind::device, describe_holder_device(entry.path())});
     std::ifstream swaps("/proc/swaps");
     for (std::string line; std::getline(swaps, line);) {
         const std::string path = line.substr(0, line.find_first_of(" \t"));
-        if (path.starts_with('/') && device_of_node(path) == number) found.push_back({Holder::Kind::swap, "swap space"});
+        if (path.starts_with('/') && device_of_node(path) == number)
+            found.push_back({Holder::Kind::swap, "swap space"});
     }
     for_each_process([&](const std::string& pid) {
         bool holds = false;
@@ -140,7 +143,8 @@ std::vector<Holder> LinuxKernel::writers(const File& file) {
     const auto is_same = [&](const struct stat& status) {
         return file.kind() == FileKind::block_device
                    ? S_ISBLK(status.st_mode) && status.st_rdev == identity.device
-                   : S_ISREG(status.st_mode) && status.st_dev == identity.device && status.st_ino == identity.inode;
+                   : S_ISREG(status.st_mode) && status.st_dev == identity.device &&
+                         status.st_ino == identity.inode;
     };
     std::vector<Holder> found;
     for_each_process([&](const std::string& pid) {

@@ -1,5 +1,5 @@
-// Everything that vmdk-dm asks of the kernel, one call at a time, behind one interface: attach, detach and list
-// are written against it, and tests fail each call in turn through a fake.
+// Everything that vmdk-dm asks of the kernel, one call at a time, behind one interface: attach, detach and
+// list are written against it, and tests fail each call in turn through a fake.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 
 namespace vmdkdm {
 
-/// A block device that is held open. The last close of a loop clears it (AUTOCLEAR), and that of a mapped device
-/// with a pending removal removes it; so what a killed attach leaves goes by itself.
+/// A block device that is held open. The last close of a loop clears it (AUTOCLEAR), and that of a mapped
+/// device with a pending removal removes it; so what a killed attach leaves goes by itself.
 class HeldDevice {
   public:
     virtual ~HeldDevice() = default;
@@ -24,8 +24,8 @@ using HeldDevicePtr = std::unique_ptr<HeldDevice>;
 
 struct LoopConfig {
     int file_fd = -1;
-    std::string file_path;       ///< for messages
-    std::string reference;       ///< kept as lo_file_name (63 bytes): the path of the image, for list
+    std::string file_path;  ///< for messages
+    std::string reference;  ///< kept as lo_file_name (63 bytes): the path of the image, for list
     bool read_only = true;
     bool direct_io = false;
     std::uint32_t block_size = 512;
@@ -91,11 +91,12 @@ class Kernel {
 
     /// A new device without a table. Error busy: the name or the UUID exists.
     virtual DeviceNumber create_device(const std::string& name, const std::string& uuid) = 0;
+    /// Opens a device that has had a table loaded.
     virtual HeldDevicePtr hold_device(DeviceNumber device) = 0;
     /// Removal as soon as nobody has the device open; at once when nobody has.
     virtual void remove_when_unused(const std::string& name) = 0;
     virtual void cancel_deferred_removal(const std::string& name) = 0;
-    /// Loads a bound table; `table` has no planned devices.
+    /// Loads a bound table, in place of one that was loaded and not resumed; `table` has no planned devices.
     virtual void load_table(const std::string& name, const Table& table, bool read_only) = 0;
     /// Makes the loaded table live and the node appear; the events are waited for by settle().
     virtual void resume_device(const std::string& name) = 0;
@@ -103,14 +104,17 @@ class Kernel {
     virtual std::vector<DmInfo> list_devices() = 0;
     virtual std::vector<DeviceNumber> dependencies(const std::string& name) = 0;
     virtual Table live_table(const std::string& name) = 0;
-    /// Waits, up to a deadline, until udev has dealt with what was made or removed. Never throws; returns a note
-    /// for the user when udev did not answer, else an empty text.
+    /// Removes the nodes in /dev/mapper whose names begin with `prefix` and whose devices are gone.
+    virtual void refresh_nodes(const std::string& prefix) = 0;
+    /// Waits, up to a deadline, until udev has dealt with what was made or removed. Never throws; returns a
+    /// note for the user when udev did not answer, else an empty text.
     virtual std::string settle() = 0;
 
     // What is on and around a device.
 
     /// Partitions by the table on the disk, in the order of their numbers; none when there is no table.
-    virtual std::vector<Partition> probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) = 0;
+    virtual std::vector<Partition> probe_partitions(const HeldDevice& disk,
+                                                    std::uint32_t logical_sector_size) = 0;
     virtual std::vector<Holder> holders(DeviceNumber device) = 0;
     /// Mount points (of this mount namespace) of the file systems on `device`.
     virtual std::vector<std::string> mount_points(DeviceNumber device) = 0;

@@ -1,5 +1,5 @@
-// The Kernel interface on Linux 5.8 or newer. The only code of the project that includes libdevmapper, libblkid and
-// libudev; one file a subsystem: loops.cc, device_mapper.cc, partitions.cc, holders.cc.
+// The Kernel interface on Linux 5.8 or newer. The only code of the project that includes libdevmapper,
+// libblkid and libudev; one file a subsystem: loops.cc, device_mapper.cc, partitions.cc, holders.cc.
 #pragma once
 
 #include "kernel/kernel.h"
@@ -34,9 +34,11 @@ class LinuxKernel : public Kernel {
     std::vector<DmInfo> list_devices() override;
     std::vector<DeviceNumber> dependencies(const std::string& name) override;
     Table live_table(const std::string& name) override;
+    void refresh_nodes(const std::string& prefix) override;
     std::string settle() override;
 
-    std::vector<Partition> probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) override;
+    std::vector<Partition> probe_partitions(const HeldDevice& disk,
+                                            std::uint32_t logical_sector_size) override;
     std::vector<Holder> holders(DeviceNumber device) override;
     std::vector<std::string> mount_points(DeviceNumber device) override;
     std::vector<Holder> writers(const File& file) override;

@@ -1,5 +1,5 @@
-// Loop devices, through the ioctls of <linux/loop.h>: LOOP_CONFIGURE (Linux 5.8) sets file, flags and block size in
-// one step, so that no half-configured loop is ever seen by udev.
+// Loop devices, through the ioctls of <linux/loop.h>: LOOP_CONFIGURE (Linux 5.8) sets file, flags and block
+// size in one step, so that no half-configured loop is ever seen by udev.
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
@@ -67,7 +67,8 @@ DeviceNumber LinuxKernel::loop_device(unsigned number) {
 
 bool LinuxKernel::loop_does_direct_io(const HeldDevice& loop) {
     struct loop_info64 info = {};
-    if (::ioctl(loop.fd(), LOOP_GET_STATUS64, &info) != 0) throw system_error("cannot ask the loop device", errno);
+    if (::ioctl(loop.fd(), LOOP_GET_STATUS64, &info) != 0)
+        throw system_error("cannot ask the loop device", errno);
     return (info.lo_flags & LO_FLAGS_DIRECT_IO) != 0;
 }
 
@@ -83,7 +84,8 @@ std::vector<LoopInfo> LinuxKernel::list_loops() {
         struct loop_info64 status = {};
         struct stat node = {};
         // A loop may be cleared while we look; what is gone is not listed.
-        if (!loop || ::ioctl(loop.get(), LOOP_GET_STATUS64, &status) != 0 || ::fstat(loop.get(), &node) != 0) continue;
+        if (!loop || ::ioctl(loop.get(), LOOP_GET_STATUS64, &status) != 0 || ::fstat(loop.get(), &node) != 0)
+            continue;
         info.device = {major(node.st_rdev), minor(node.st_rdev)};
         info.backing_file = first_line(entry.path() / "loop/backing_file");
         const char* reference = reinterpret_cast<const char*>(status.lo_file_name);

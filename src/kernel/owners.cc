@@ -34,7 +34,9 @@ MappedDevice MappedDevice::create(Kernel& kernel, const std::string& name, const
         const DeviceNumber device = kernel.create_device(name, uuid);
         MappedDevice mapped(kernel, name);
         mapped.device_ = device;
-        // Held and marked before it has a table: from here on the kernel removes it should we die.
+        // Held and marked before it has its table, so that from here on the kernel removes it should we die.
+        // It can be opened only once it has had some table: the kernel adds the disk at the first load.
+        kernel.load_table(name, Table({{Sectors(0), Sectors(1), ErrorTarget{}}}), read_only);
         mapped.held_ = kernel.hold_device(device);
         kernel.remove_when_unused(name);
         kernel.load_table(name, table, read_only);
@@ -52,8 +54,9 @@ MappedDevice::MappedDevice(MappedDevice&& other) noexcept
 
 MappedDevice::~MappedDevice() {
     if (kernel_ == nullptr || kept_) return;
-    // The mark is taken back first, so that the removal below is ours alone and takes the node along. Should any of
-    // this fail, the mark is still there and the kernel removes the device when the last user closes it.
+    // The mark is taken back first, so that the removal below is ours alone and takes the node along. Should
+    // any of this fail, the mark is still there and the kernel removes the device when the last user closes
+    // it.
     try {
         kernel_->cancel_deferred_removal(name_);
     } catch (const Error&) {

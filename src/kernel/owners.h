@@ -27,8 +27,8 @@ class LoopDevice {
 class MappedDevice {
   public:
     /// Creates, loads and resumes. Throws Error; nothing is left then.
-    static MappedDevice create(Kernel& kernel, const std::string& name, const std::string& uuid, const Table& table,
-                               bool read_only);
+    static MappedDevice create(Kernel& kernel, const std::string& name, const std::string& uuid,
+                               const Table& table, bool read_only);
 
     MappedDevice(MappedDevice&& other) noexcept;
     MappedDevice& operator=(MappedDevice&&) = delete;

@@ -23,7 +23,8 @@ std::string type_of(blkid_partition partition) {
 
 }  // namespace
 
-std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) {
+std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk,
+                                                     std::uint32_t logical_sector_size) {
     const std::unique_ptr<blkid_struct_probe, decltype(&::blkid_free_probe)> probe(::blkid_new_probe(),
                                                                                    &::blkid_free_probe);
     if (!probe || ::blkid_probe_set_device(probe.get(), disk.fd(), 0, 0) != 0)

@@ -62,7 +62,8 @@ void for_each_process(const std::function<void(const std::string& pid)>& visit) 
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
         const std::string pid = entry.path().filename().string();
-        const bool is_process = std::all_of(pid.begin(), pid.end(), [](unsigned char c) { return std::isdigit(c); });
+        const bool is_process =
+            std::all_of(pid.begin(), pid.end(), [](unsigned char c) { return std::isdigit(c); });
         if (is_process && pid != self) visit(pid);
     }
 }

@@ -10,9 +10,9 @@
 namespace vmdkdm {
 
 struct MountEntry {
-    dev_t device = 0;        ///< of the file system; anonymous for btrfs and its like
+    dev_t device = 0;  ///< of the file system; anonymous for btrfs and its like
     std::string mount_point;
-    std::string source;      ///< "/dev/mapper/web1"
+    std::string source;  ///< "/dev/mapper/web1"
 };
 
 /// Mounts in the mount namespace of process `pid` ("self" for ours); empty when it is gone.

@@ -1,5 +1,5 @@
-// Interruption at safe points: while an attach builds, SIGINT, SIGTERM and SIGHUP wait, and it asks between two steps
-// whether one has come, undoes what it made and lets the signal take its course.
+// Interruption at safe points: while an attach builds, SIGINT, SIGTERM and SIGHUP wait, and it asks between
+// two steps whether one has come, undoes what it made and lets the signal take its course.
 #pragma once
 
 #include <csignal>

@@ -1,5 +1,6 @@
-// The one idea of the project: every VMDK, however it is cut up, is an ordered, gapless list of runs that covers
-// [0, capacity). Everything after the readers (map, tables, copy, hash, check) reads this and nothing else.
+// The one idea of the project: every VMDK, however it is cut up, is an ordered, gapless list of runs that
+// covers [0, capacity). Everything after the readers (map, tables, copy, hash, check) reads this and nothing
+// else.
 #pragma once
 
 #include <cstdint>

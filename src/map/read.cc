@@ -22,7 +22,8 @@ void read_disk(const BlockMap& map, Bytes offset, std::span<std::byte> out) {
         } else if (std::holds_alternative<Zero>(run.content)) {
             std::fill(piece.begin(), piece.end(), std::byte{0});
         } else {
-            throw Error(ErrorKind::format, concat("byte ", offset.count(), " of the disk cannot be read directly"));
+            throw Error(ErrorKind::format,
+                        concat("byte ", offset.count(), " of the disk cannot be read directly"));
         }
         out = out.subspan(count);
         offset += Bytes(count);

@@ -1,5 +1,5 @@
-// Reading bytes of the disk through its BlockMap, in user space: for a look at a few sectors (is there a GPT?)
-// before any device exists.
+// Reading bytes of the disk through its BlockMap, in user space: for a look at a few sectors (is there a
+// GPT?) before any device exists.
 #pragma once
 
 #include <cstddef>

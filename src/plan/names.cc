@@ -14,7 +14,8 @@ constexpr std::string_view allowed_signs = "#+-.:=@_";
 constexpr std::string_view disk_suffix = "-disk";
 
 bool is_allowed(char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || allowed_signs.find(c) != std::string_view::npos;
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           allowed_signs.find(c) != std::string_view::npos;
 }
 
 std::optional<std::uint64_t> parse_hex(std::string_view text) {
@@ -41,17 +42,20 @@ std::string default_name(const std::string& image_path) {
 void check_name(const std::string& name) {
     if (name.empty()) throw Error(ErrorKind::usage, "a device name must not be empty");
     if (name == "." || name == ".." || name == "control")
-        throw Error(ErrorKind::usage, concat("'", name, "' cannot be a device name (choose another with --name)"));
+        throw Error(ErrorKind::usage,
+                    concat("'", name, "' cannot be a device name (choose another with --name)"));
     if (name.size() > max_name_length)
-        throw Error(ErrorKind::usage, concat("the device name '", name, "' is ", name.size(), " bytes long (at most ",
-                                             max_name_length, "; choose a shorter one with --name)"));
+        throw Error(ErrorKind::usage,
+                    concat("the device name '", name, "' is ", name.size(), " bytes long (at most ",
+                           max_name_length, "; choose a shorter one with --name)"));
     for (const char c : name)
         if (!is_allowed(c))
             throw Error(ErrorKind::usage, concat("the device name '", name,
                                                  "' holds a character outside A-Z a-z 0-9 ", allowed_signs));
 }
 
-std::string partition_name(const std::string& disk, unsigned number, const std::optional<std::string>& delimiter) {
+std::string partition_name(const std::string& disk, unsigned number,
+                           const std::optional<std::string>& delimiter) {
     const bool ends_in_digit = !disk.empty() && std::isdigit(static_cast<unsigned char>(disk.back())) != 0;
     return concat(disk, delimiter ? *delimiter : ends_in_digit ? "p" : "", number);
 }
@@ -73,7 +77,9 @@ std::optional<FileIdentity> parse_image_id(std::string_view id) {
 
 std::string disk_uuid(std::string_view id) { return concat(uuid_prefix, id, disk_suffix); }
 
-std::string partition_uuid(std::string_view id, unsigned number) { return concat("part", number, "-", disk_uuid(id)); }
+std::string partition_uuid(std::string_view id, unsigned number) {
+    return concat("part", number, "-", disk_uuid(id));
+}
 
 std::optional<OwnUuid> parse_own_uuid(std::string_view uuid) {
     OwnUuid own;
@@ -81,8 +87,10 @@ std::optional<OwnUuid> parse_own_uuid(std::string_view uuid) {
         const std::size_t dash = uuid.find('-');
         if (dash == std::string_view::npos) return std::nullopt;
         const std::string_view digits = uuid.substr(4, dash - 4);
-        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), own.partition);
-        if (error != std::errc() || end != digits.data() + digits.size() || own.partition == 0) return std::nullopt;
+        const auto [end, error] =
+            std::from_chars(digits.data(), digits.data() + digits.size(), own.partition);
+        if (error != std::errc() || end != digits.data() + digits.size() || own.partition == 0)
+            return std::nullopt;
         uuid.remove_prefix(dash + 1);
     }
     if (!uuid.starts_with(uuid_prefix) || !uuid.ends_with(disk_suffix)) return std::nullopt;

@@ -19,7 +19,8 @@ std::string default_name(const std::string& image_path);
 void check_name(const std::string& name);
 
 /// kpartx's rule: "web1", but "disk0p1" when the disk's name ends in a digit; or with `delimiter` in between.
-std::string partition_name(const std::string& disk, unsigned number, const std::optional<std::string>& delimiter);
+std::string partition_name(const std::string& disk, unsigned number,
+                           const std::optional<std::string>& delimiter);
 
 /// The <id> of our UUIDs: device and inode of the descriptor. The kernel keeps dm UUIDs unique, so the same
 /// image is not attached twice. Not stable over boots; nothing persistent is named after it.

@@ -13,7 +13,9 @@ namespace {
 
 Target target_for(const Content& content) {
     struct Choose {
-        Target operator()(const Stored& stored) const { return LinearTarget{PlannedDevice{stored.file}, stored.sector}; }
+        Target operator()(const Stored& stored) const {
+            return LinearTarget{PlannedDevice{stored.file}, stored.sector};
+        }
         Target operator()(const Zero&) const { return ZeroTarget{}; }
         Target operator()(const Unreadable&) const { return ErrorTarget{}; }
         Target operator()(const Compressed&) const {
@@ -61,13 +63,19 @@ Plan make_plan(const BlockMap& map, const PlanOptions& options) {
     lines.reserve(map.size());
     for (const Run& run : map) lines.push_back({run.start, run.length, target_for(run.content)});
 
-    Plan plan{options.id, {}, {options.name, disk_uuid(options.id), Table(std::move(lines))}, !options.in_place,
-              options.logical_sector_size, 512};
+    Plan plan{options.id,
+              {},
+              {options.name, disk_uuid(options.id), Table(std::move(lines))},
+              !options.in_place,
+              options.logical_sector_size,
+              512};
     for (const MappedFile& mapped : map.files()) plan.lowers.push_back({mapped.file});
     if (options.in_place && plan.disk.table.has_zero_target())
-        throw Error(ErrorKind::refused, "--in-place needs a purely flat image: this one has zero extents, and what is "
-                                        "written to those would be lost");
-    if (aligned_to(plan.disk.table, options.logical_sector_size)) plan.loop_block_size = options.logical_sector_size;
+        throw Error(ErrorKind::refused,
+                    "--in-place needs a purely flat image: this one has zero extents, and what is "
+                    "written to those would be lost");
+    if (aligned_to(plan.disk.table, options.logical_sector_size))
+        plan.loop_block_size = options.logical_sector_size;
     return plan;
 }
 

@@ -29,7 +29,7 @@ struct Plan {
     DevicePlan disk;
     bool read_only = true;
     std::uint32_t logical_sector_size = 512;  ///< 512 or 4096: how partition tables count
-    std::uint32_t loop_block_size = 512;      ///< what the loop devices, and so the disk, offer as logical block
+    std::uint32_t loop_block_size = 512;  ///< what the loop devices, and so the disk, offer as logical block
 };
 
 struct PlanOptions {
@@ -39,8 +39,8 @@ struct PlanOptions {
     std::uint32_t logical_sector_size = 512;  ///< 512 or 4096
 };
 
-/// One line per run: the strategy for flat images. Throws Error (refused) for an in-place plan with zero runs,
-/// because dm-zero swallows writes.
+/// One line per run: the strategy for flat images. Throws Error (refused) for an in-place plan with zero
+/// runs, because dm-zero swallows writes.
 Plan make_plan(const BlockMap& map, const PlanOptions& options);
 
 /// The disk as `dmsetup create --concise` and dm-mod.create= take it; loops are named /dev/loop0 and so on.
@@ -49,8 +49,8 @@ std::string print_concise(const Plan& plan);
 /// "/dev/loop<n>" for the n-th loop of the plan counted from 0, or the path of a block device.
 std::string planned_device_name(const Plan& plan, PlannedDevice device);
 
-/// The logical sector size that the disk's own GPT speaks of: 4096 when "EFI PART" stands at byte 4096 and not at
-/// 512, and `otherwise` when neither is there.
+/// The logical sector size that the disk's own GPT speaks of: 4096 when "EFI PART" stands at byte 4096 and
+/// not at 512, and `otherwise` when neither is there.
 std::uint32_t sector_size_by_gpt(const BlockMap& map, std::uint32_t otherwise);
 
 }  // namespace vmdkdm

@@ -82,7 +82,8 @@ std::string parse_file_name(TextCursor& cursor) {
     if (!name) at.fail("the file name has no closing quote");
     if (name->empty()) at.fail("the file name is empty");
     for (const char c : *name)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) at.fail("the file name holds a control character");
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+            at.fail("the file name holds a control character");
     return std::string(*name);
 }
 
@@ -95,13 +96,15 @@ ExtentDescriptor parse_extent(TextCursor cursor) {
     if (extent.size == Sectors(0)) at.fail("the extent's size is 0 (expected at least 1 sector)");
     extent.type = parse_word(cursor, type_words, "extent type");
 
-    // Only ZERO and hidden space need no file; `ZERO "/dev/x" 0` is written too and names nothing that is read.
+    // Only ZERO and hidden space need no file; `ZERO "/dev/x" 0` is written too and names nothing that is
+    // read.
     const bool needs_file = extent.type != ExtentType::zero && extent.access != Access::no_access;
     if (needs_file || !cursor.at_end()) extent.file_name = parse_file_name(cursor);
     if (!cursor.at_end()) {
         at = cursor;
         extent.offset = Sectors(parse_number(cursor, "the offset"));
-        if (extent.offset + extent.size > max_capacity) at.fail("the offset plus the extent's size is too large");
+        if (extent.offset + extent.size > max_capacity)
+            at.fail("the offset plus the extent's size is too large");
     }
     // Players on Windows add a partition UUID and a device id.
     for (int extra = 0; extra < 2 && !cursor.at_end(); ++extra) cursor.take_word();
@@ -134,7 +137,8 @@ std::uint32_t parse_hex_id(const TextCursor& line, const KeyValue& entry) {
     if (error != std::errc() || end != last)
         line.advanced(line.rest().find('=') + 1)
             .skip_blanks()
-            .fail(concat("'", printable(entry.second), "' is not a content id (expected up to 8 hexadecimal digits)"));
+            .fail(concat("'", printable(entry.second),
+                         "' is not a content id (expected up to 8 hexadecimal digits)"));
     return value;
 }
 
@@ -144,8 +148,9 @@ class DescriptorParser {
 
     Descriptor parse(std::string_view text) {
         if (text.size() > max_descriptor_bytes)
-            throw Error(ErrorKind::format, concat(file_name_, ": the descriptor is ", text.size(),
-                                                  " bytes long (at most ", max_descriptor_bytes, " are read)"));
+            throw Error(ErrorKind::format,
+                        concat(file_name_, ": the descriptor is ", text.size(), " bytes long (at most ",
+                               max_descriptor_bytes, " are read)"));
         text = text.substr(0, text.find('\0'));
         if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
         for (std::size_t number = 1; !text.empty(); ++number) {
@@ -176,8 +181,7 @@ class DescriptorParser {
     }
 
     void take_extent(const TextCursor& line) {
-        if (result_.extents.size() == max_extents)
-            line.fail(concat("more than ", max_extents, " extents"));
+        if (result_.extents.size() == max_extents) line.fail(concat("more than ", max_extents, " extents"));
         ExtentDescriptor extent = parse_extent(line);
         capacity_ += extent.size;
         if (capacity_ > max_capacity)
@@ -188,13 +192,14 @@ class DescriptorParser {
     void take_header(const TextCursor& line, KeyValue entry) {
         for (const KeyValue& earlier : result_.header)
             if (equal_ignoring_case(earlier.first, entry.first) && earlier.second != entry.second)
-                line.fail(concat("'", printable(entry.first), "' is given twice, first as '", printable(earlier.second),
-                                 "' (expected once)"));
+                line.fail(concat("'", printable(entry.first), "' is given twice, first as '",
+                                 printable(earlier.second), "' (expected once)"));
         const auto is = [&entry](std::string_view key) { return equal_ignoring_case(entry.first, key); };
         if (is("version")) {
             const bool known = entry.second == "1" || entry.second == "2" || entry.second == "3";
             if (!known)
-                line.fail(concat("unknown descriptor version '", printable(entry.second), "' (expected 1, 2 or 3)"));
+                line.fail(concat("unknown descriptor version '", printable(entry.second),
+                                 "' (expected 1, 2 or 3)"));
             result_.version = static_cast<std::uint32_t>(entry.second[0] - '0');
         } else if (is("encoding")) {
             result_.encoding = entry.second;
@@ -214,16 +219,17 @@ class DescriptorParser {
 
     void finish() {
         if (result_.version == 0)
-            throw Error(ErrorKind::format, concat(file_name_, ": no 'version' line (expected version=1, 2 or 3)"));
+            throw Error(ErrorKind::format,
+                        concat(file_name_, ": no 'version' line (expected version=1, 2 or 3)"));
         if (result_.extents.empty())
             throw Error(ErrorKind::format,
-                        concat(file_name_, ": no extent lines (expected such as: RW 4192256 FLAT \"disk-f001.vmdk\" 0)"));
+                        concat(file_name_,
+                               ": no extent lines (expected such as: RW 4192256 FLAT \"disk-f001.vmdk\" 0)"));
         result_.ddb = DiskDatabase(std::move(ddb_));
         const std::string filters = result_.ddb.get("iofilters").value_or("");
         if (filters.find("vmcrypt") != std::string::npos)
-            throw Error(ErrorKind::format,
-                        concat(file_name_, ": the disk is encrypted (ddb.iofilters = \"", printable(filters),
-                               "\"), and vmdk-dm cannot decrypt it"));
+            throw Error(ErrorKind::format, concat(file_name_, ": the disk is encrypted (ddb.iofilters = \"",
+                                                  printable(filters), "\"), and vmdk-dm cannot decrypt it"));
         if (result_.encoding.empty()) result_.encoding = result_.ddb.get("encoding").value_or("");
     }
 
@@ -278,7 +284,8 @@ bool looks_like_descriptor(std::string_view text) {
         text.remove_prefix(std::min(end + 1, text.size()));
         if (line.empty() || line.starts_with('#')) continue;
         for (const std::string_view key : {"version", "encoding", "CID", "parentCID", "createType"})
-            if (starts_with_ignoring_case(line, key) && trim(line.substr(key.size())).starts_with('=')) return true;
+            if (starts_with_ignoring_case(line, key) && trim(line.substr(key.size())).starts_with('='))
+                return true;
         return false;
     }
     return false;

@@ -1,8 +1,8 @@
 // The text descriptor of a VMDK: what a disk consists of, as its writer put it. Pure: text in, values out.
 //
-// Grammar (format reference, sections 2 and 3): `#` comments and blank lines anywhere; `key = value` lines, the
-// value quoted or not; extent lines `ACCESS SIZE TYPE ["FILE" [OFFSET [PARTITION-UUID [DEVICE-ID]]]]`. LF or
-// CRLF; a NUL ends the text. Keys and words in any case. What is not understood is refused: a line that is
+// Grammar (format reference, sections 2 and 3): `#` comments and blank lines anywhere; `key = value` lines,
+// the value quoted or not; extent lines `ACCESS SIZE TYPE ["FILE" [OFFSET [PARTITION-UUID [DEVICE-ID]]]]`. LF
+// or CRLF; a NUL ends the text. Keys and words in any case. What is not understood is refused: a line that is
 // skipped shifts every later sector.
 #pragma once
 
@@ -17,7 +17,8 @@
 
 namespace vmdkdm {
 
-/// Limits on what a stranger's descriptor may ask of us. A 2 TB disk in 2 GB pieces needs 40 KiB and 1000 lines.
+/// Limits on what a stranger's descriptor may ask of us. A 2 TB disk in 2 GB pieces needs 40 KiB and 1000
+/// lines.
 inline constexpr std::size_t max_descriptor_bytes = 4 << 20;
 inline constexpr std::size_t max_extents = 32768;
 

@@ -8,8 +8,8 @@
 namespace vmdkdm {
 namespace {
 
-// Nothing when the C library does not know the encoding (an initramfs may carry no tables) or the bytes are not
-// valid in it; then the raw bytes are all there is to try.
+// Nothing when the C library does not know the encoding (an initramfs may carry no tables) or the bytes are
+// not valid in it; then the raw bytes are all there is to try.
 std::optional<std::string> to_utf8(const std::string& text, const std::string& encoding) {
     const iconv_t converter = ::iconv_open("UTF-8", encoding.c_str());
     if (converter == reinterpret_cast<iconv_t>(-1)) return std::nullopt;

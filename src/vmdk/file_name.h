@@ -6,9 +6,9 @@
 
 namespace vmdkdm {
 
-/// The names to try for `name`, best first: converted from `encoding` (a name such as "windows-1252" or "GBK";
-/// may be empty) to UTF-8, the bytes as they are, and both with `\` as `/`. The conversion comes before the
-/// separators: in Shift_JIS, GBK and Big5 the second byte of a character can be a backslash.
+/// The names to try for `name`, best first: converted from `encoding` (a name such as "windows-1252" or
+/// "GBK"; may be empty) to UTF-8, the bytes as they are, and both with `\` as `/`. The conversion comes
+/// before the separators: in Shift_JIS, GBK and Big5 the second byte of a character can be a backslash.
 std::vector<std::string> file_name_candidates(const std::string& name, const std::string& encoding);
 
 /// Whether `name` is a device of a Windows host: \\.\PhysicalDrive0.

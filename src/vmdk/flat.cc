@@ -19,9 +19,10 @@ void append_flat_extent(BlockMap::Builder& map, const ExtentDescriptor& extent, 
         const Sectors file_end = whole_sectors(file->size());
         present = file_end > extent.offset ? std::min(file_end - extent.offset, extent.size) : Sectors(0);
         if (present < extent.size && !allow_short)
-            throw Error(ErrorKind::format,
-                        concat("'", file->path(), "' is too short: ", file->size().count(), " bytes, expected ",
-                               to_bytes(extent.offset + extent.size).count(), " (see --allow-short)"));
+            throw Error(
+                ErrorKind::format,
+                concat("'", file->path(), "' is too short: ", file->size().count(), " bytes, expected ",
+                       to_bytes(extent.offset + extent.size).count(), " (see --allow-short)"));
     }
     if (extent.access == Access::no_access) {
         map.append(extent.size, Unreadable{depth, map.add_reason("the descriptor says NOACCESS")});

@@ -1,5 +1,6 @@
-// Extents that hold the guest's bytes as they are, or none at all: FLAT, VMFS, VMFSRAW, ZERO, and NOACCESS of any
-// type (format reference, sections 3 and 10). Guest sector x of the extent is sector OFFSET + x of the file.
+// Extents that hold the guest's bytes as they are, or none at all: FLAT, VMFS, VMFSRAW, ZERO, and NOACCESS of
+// any type (format reference, sections 3 and 10). Guest sector x of the extent is sector OFFSET + x of the
+// file.
 #pragma once
 
 #include "files/file.h"

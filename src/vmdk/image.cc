@@ -47,7 +47,8 @@ std::string load_descriptor_text(const File& file, const std::string& path) {
 
 FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, FileOpener& opener) {
     if (is_windows_device(extent.file_name))
-        throw Error(ErrorKind::format, concat("'", printable(extent.file_name), "' is a device of a Windows host"));
+        throw Error(ErrorKind::format,
+                    concat("'", printable(extent.file_name), "' is a device of a Windows host"));
     std::optional<Error> first_error;
     for (const std::string& name : file_name_candidates(extent.file_name, image.descriptor.encoding)) {
         try {
@@ -74,14 +75,15 @@ void note_shared_ranges(const std::vector<std::pair<const File*, const ExtentDes
                         std::vector<std::string>& notes) {
     auto by_place = used;
     std::sort(by_place.begin(), by_place.end(), [](const auto& a, const auto& b) {
-        return std::pair(a.first->identity(), a.second->offset) < std::pair(b.first->identity(), b.second->offset);
+        return std::pair(a.first->identity(), a.second->offset) <
+               std::pair(b.first->identity(), b.second->offset);
     });
     for (std::size_t i = 1; i < by_place.size(); ++i) {
         const auto& [file, extent] = by_place[i - 1];
         const auto& [next_file, next] = by_place[i];
         if (file->identity() == next_file->identity() && extent->offset + extent->size > next->offset) {
-            notes.push_back(concat("the extents on lines ", extent->position.line, " and ", next->position.line,
-                                   " share sectors of '", file->path(), "'"));
+            notes.push_back(concat("the extents on lines ", extent->position.line, " and ",
+                                   next->position.line, " share sectors of '", file->path(), "'"));
             return;
         }
     }

@@ -21,11 +21,13 @@ struct Image {
     Descriptor descriptor;
 };
 
-/// Reads the descriptor and opens nothing else. Throws Error when the file is none, TextError for what is in it.
+/// Reads the descriptor and opens nothing else. Throws Error when the file is none, TextError for what is in
+/// it.
 Image read_image(const std::string& path, FileOpener& opener);
 
 /// The image's disk, every extent opened and checked against its file. What the user should know but need not
 /// act on is added to `notes`.
-BlockMap map_image(const Image& image, FileOpener& opener, const ReadRules& rules, std::vector<std::string>& notes);
+BlockMap map_image(const Image& image, FileOpener& opener, const ReadRules& rules,
+                   std::vector<std::string>& notes);
 
 }  // namespace vmdkdm

@@ -88,9 +88,8 @@ void TextCursor::fail(const std::string& message) const {
     for (const char c : before)
         if (!continues_a_character(c)) indent += c == '\t' ? '\t' : ' ';
     const TextPosition at = position();
-    throw TextError(concat(*file_name_, ":", at.line, ":", at.column, ": ", message, "\n",
-                                          masked(before), masked(line_.substr(offset_, shown_after)), "\n", indent,
-                                          "^"));
+    throw TextError(concat(*file_name_, ":", at.line, ":", at.column, ": ", message, "\n", masked(before),
+                           masked(line_.substr(offset_, shown_after)), "\n", indent, "^"));
 }
 
 }  // namespace vmdkdm

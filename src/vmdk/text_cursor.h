@@ -34,8 +34,8 @@ class TextCursor {
 
     /// The text up to the next blank, and the blanks after it.
     std::string_view take_word();
-    /// The text between double quotes (the cursor is at the first), and the blanks after them; nothing when the
-    /// second one is missing.
+    /// The text between double quotes (the cursor is at the first), and the blanks after them; nothing when
+    /// the second one is missing.
     std::optional<std::string_view> take_quoted();
 
     /// Throws TextError: "file:line:column: message", the line, and a caret.

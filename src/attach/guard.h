@@ -1,0 +1,34 @@
+// What remains of a killed attach. Loops clear themselves and mapped devices carry a deferred removal, except
+// for the instant between a device's creation and that mark: it is empty then, and stays if the process dies
+// just there.
+#pragma once
+
+#include <string>
+
+#include <sys/types.h>
+
+#include "base/unique_fd.h"
+#include "kernel/kernel.h"
+
+namespace vmdkdm {
+
+/// Removes devices of image `id` that are empty and unused and stay so; an attach that is alive leaves that
+/// state within a millisecond. Throws Error.
+void remove_debris(Kernel& kernel, const std::string& id);
+
+/// A child process that outlives ours by an instant: when we end without having said that all is well, it
+/// waits until the kernel has undone the attach, and removes debris and stale nodes. Killing both at once (a
+/// whole cgroup) leaves at worst an empty device, which the next attach of the image removes.
+class AttachGuard {
+  public:
+    AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name);
+    ~AttachGuard();
+    AttachGuard(const AttachGuard&) = delete;
+    AttachGuard& operator=(const AttachGuard&) = delete;
+
+  private:
+    UniqueFd all_is_well_;  // our end of the socket to the child
+    pid_t child_ = -1;
+};
+
+}  // namespace vmdkdm

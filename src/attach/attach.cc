@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <set>
 
 #include "attach/guard.h"
 #include "base/concat.h"
@@ -23,11 +24,7 @@ class Assembly {
     explicit Assembly(Kernel& kernel) : kernel_(kernel) {}
     Assembly(const Assembly&) = delete;
     Assembly& operator=(const Assembly&) = delete;
-    ~Assembly() {
-        while (!devices_.empty()) devices_.pop_back();
-        while (!loops_.empty()) loops_.pop_back();
-        kernel_.settle();
-    }
+    ~Assembly() { undo(); }
 
     const LoopDevice& add(LoopDevice loop) {
         loops_.push_back(std::move(loop));
@@ -43,6 +40,18 @@ class Assembly {
     void keep() {
         for (const auto& device : devices_) device->cancel_removal();
         for (const auto& device : devices_) device->release();
+        devices_.clear();
+        loops_.clear();
+    }
+
+    // Returns what could not be undone; empty when the kernel is as it was.
+    std::string undo() noexcept {
+        std::string left;
+        for (; !devices_.empty(); devices_.pop_back())
+            if (!devices_.back()->remove()) left += concat(left.empty() ? "" : ", ", devices_.back()->name());
+        for (; !loops_.empty(); loops_.pop_back()) continue;
+        kernel_.settle();
+        return left;
     }
 
   private:
@@ -51,16 +60,23 @@ class Assembly {
     std::vector<std::unique_ptr<MappedDevice>> devices_;
 };
 
-void refuse_clash(const Plan& plan, Kernel& kernel) {
+// Returns the names that are taken.
+std::set<std::string> refuse_clash(const Plan& plan, Kernel& kernel) {
     remove_debris(kernel, plan.id);
+    std::set<std::string> taken;
     for (const DmInfo& device : kernel.list_devices()) {
         if (device.uuid == plan.disk.uuid)
             throw Error(ErrorKind::busy,
                         concat("it is attached already, as ", kernel.device_path(device.name)));
-        if (device.name == plan.disk.name)
-            throw Error(ErrorKind::busy,
-                        concat("the device name '", device.name, "' is taken (choose another with --name)"));
+        taken.insert(device.name);
     }
+    return taken;
+}
+
+void refuse_taken(const std::string& name, const std::set<std::string>& taken) {
+    if (taken.contains(name))
+        throw Error(ErrorKind::busy,
+                    concat("the device name '", name, "' is taken (choose another with --name)"));
 }
 
 LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
@@ -116,13 +132,25 @@ std::vector<Partition> fitting(std::vector<Partition> found, Sectors capacity,
     return kept;
 }
 
-}  // namespace
+void make_partitions(const Plan& plan, const AttachOptions& options, const MappedDevice& disk,
+                     const std::set<std::string>& taken, Kernel& kernel, Assembly& built,
+                     AttachResult& result, std::vector<std::string>& notes) {
+    std::vector<Partition> found = kernel.probe_partitions(disk.held(), plan.logical_sector_size);
+    for (Partition& partition :
+         fitting(std::move(found), plan.disk.table.length(), plan.logical_sector_size, notes)) {
+        const std::string name = partition_name(disk.name(), partition.number, options.partition_delimiter);
+        refuse_taken(name, taken);
+        const Table table({{Sectors(0), partition.size, LinearTarget{disk.device(), partition.start}}});
+        built.add(MappedDevice::create(kernel, name, partition_uuid(plan.id, partition.number), table,
+                                       plan.read_only));
+        result.partitions.push_back({std::move(partition), kernel.device_path(name)});
+    }
+}
 
-AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
-                    std::vector<std::string>& notes) {
-    refuse_clash(plan, kernel);
-    Assembly built(kernel);
-
+AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kernel, Assembly& built,
+                   std::vector<std::string>& notes) {
+    const std::set<std::string> taken = refuse_clash(plan, kernel);
+    refuse_taken(plan.disk.name, taken);
     std::vector<DeviceNumber> lowers;
     for (const LowerPlan& lower : plan.lowers)
         lowers.push_back(lower.needs_loop() ? built.add(attach_loop(lower, plan, options, kernel)).device()
@@ -130,23 +158,25 @@ AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kern
     const MappedDevice& disk = built.add(MappedDevice::create(kernel, plan.disk.name, plan.disk.uuid,
                                                               plan.disk.table.bind(lowers), plan.read_only));
     AttachResult result{kernel.device_path(disk.name()), {}};
-
-    if (options.partitions) {
-        std::vector<Partition> found = kernel.probe_partitions(disk.held(), plan.logical_sector_size);
-        for (Partition& partition :
-             fitting(std::move(found), plan.disk.table.length(), plan.logical_sector_size, notes)) {
-            const std::string name =
-                partition_name(disk.name(), partition.number, options.partition_delimiter);
-            const Table table({{Sectors(0), partition.size, LinearTarget{disk.device(), partition.start}}});
-            built.add(MappedDevice::create(kernel, name, partition_uuid(plan.id, partition.number), table,
-                                           plan.read_only));
-            result.partitions.push_back({std::move(partition), kernel.device_path(name)});
-        }
-    }
-
+    if (options.partitions) make_partitions(plan, options, disk, taken, kernel, built, result, notes);
     if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
     built.keep();
     return result;
+}
+
+}  // namespace
+
+AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                    std::vector<std::string>& notes) {
+    Assembly built(kernel);
+    try {
+        return build(plan, options, kernel, built, notes);
+    } catch (const Error& error) {
+        const std::string left = built.undo();
+        if (left.empty()) throw;
+        throw Error(error.kind(), concat(error.what(), " (", left,
+                                         " could not be removed yet; it goes with its last user)"));
+    }
 }
 
 }  // namespace vmdkdm

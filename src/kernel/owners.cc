@@ -46,30 +46,31 @@ MappedDevice MappedDevice::create(Kernel& kernel, const std::string& name, const
 }
 
 MappedDevice::MappedDevice(MappedDevice&& other) noexcept
-    : kernel_(std::exchange(other.kernel_, nullptr)),
+    : kernel_(other.kernel_),
       name_(std::move(other.name_)),
       device_(other.device_),
       held_(std::move(other.held_)),
-      kept_(other.kept_) {}
+      owned_(std::exchange(other.owned_, false)) {}
 
-MappedDevice::~MappedDevice() {
-    if (kernel_ == nullptr || kept_) return;
-    // The mark is taken back first, so that the removal below is ours alone and takes the node along. Should
-    // any of this fail, the mark is still there and the kernel removes the device when the last user closes
-    // it.
-    try {
-        kernel_->cancel_deferred_removal(name_);
-    } catch (const Error&) {
-    }
-    held_.reset();
-    try {
-        kernel_->remove_device(name_);
-    } catch (const Error&) {
+MappedDevice::~MappedDevice() { remove(); }
+
+bool MappedDevice::remove() noexcept {
+    if (!std::exchange(owned_, false)) return true;
+    // The mark is taken back first, so that the removal is ours alone and takes the node along. Where there
+    // is no mark yet, the kernel refuses to take it back, and nothing is lost.
+    const auto succeeds = [](auto&& call) {
         try {
-            kernel_->remove_when_unused(name_);
+            call();
+            return true;
         } catch (const Error&) {
+            return false;
         }
-    }
+    };
+    succeeds([this] { kernel_->cancel_deferred_removal(name_); });
+    held_.reset();
+    if (succeeds([this] { kernel_->remove_device(name_); })) return true;
+    succeeds([this] { kernel_->remove_when_unused(name_); });
+    return false;
 }
 
 }  // namespace vmdkdm

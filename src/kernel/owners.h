@@ -42,18 +42,21 @@ class MappedDevice {
     void cancel_removal() { kernel_->cancel_deferred_removal(name_); }
     /// From here on the device stays when its owner goes.
     void release() noexcept {
-        kept_ = true;
+        owned_ = false;
         held_.reset();
     }
+    /// Removes the device, as the destructor does. Returns false when it is in use: then it goes with its
+    /// last user.
+    bool remove() noexcept;
 
   private:
     MappedDevice(Kernel& kernel, std::string name) : kernel_(&kernel), name_(std::move(name)) {}
 
-    Kernel* kernel_;  // null once moved from
+    Kernel* kernel_;
     std::string name_;
     DeviceNumber device_;
     HeldDevicePtr held_;
-    bool kept_ = false;
+    bool owned_ = true;  // false once moved from, released or removed
 };
 
 }  // namespace vmdkdm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
 
 #include "base/concat.h"
@@ -122,6 +123,9 @@ Table::Table(std::vector<TableLine> lines) : lines_(std::move(lines)) {
             throw Error(ErrorKind::format, concat("table line at sector ", line.start.count(), " of length ",
                                                   line.length.count(), ": expected one that starts at ",
                                                   next.count(), " and is not empty"));
+        if (line.length > Sectors(std::numeric_limits<std::uint64_t>::max()) - next)
+            throw Error(ErrorKind::format, concat("table line at sector ", line.start.count(), " of length ",
+                                                  line.length.count(), ": no device is that long"));
         next += line.length;
     }
 }

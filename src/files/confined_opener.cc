@@ -154,7 +154,10 @@ ConfinedOpener::ConfinedOpener(const OpenRules& rules) : allow_devices_(rules.al
 FilePtr ConfinedOpener::open_image(const std::string& path) {
     const std::string real = real_path(path);
     image_roots_.push_back({directory_of(real), directory_of(normal_absolute(path))});
-    return open_located(locate(real), real, /*allow_devices=*/false);
+    const UniqueFd located = locate(real);
+    if (is_block_device(located))
+        throw Error(ErrorKind::refused, concat("'", path, "' is a block device, not an image"));
+    return open_located(located, real, /*allow_devices=*/false);
 }
 
 FilePtr ConfinedOpener::open_beside(const File& from, const std::string& name) {
@@ -197,6 +200,7 @@ FilePtr ConfinedOpener::open_beside(const File& from, const std::string& name) {
         const std::string real = real_path(absolute);
         const UniqueFd located = locate(real);
         if (is_block_device(located)) return open_located(located, real, true);
+        throw Error(ErrorKind::refused, concat("'", name, "' is not a block device"));
     }
     if (met_symlink)
         throw Error(ErrorKind::refused,

@@ -211,7 +211,10 @@ void LinuxKernel::resume_device(const std::string& name) {
 
 void LinuxKernel::remove_device(const std::string& name) {
     DmTask task(DM_DEVICE_REMOVE, "remove", name);
-    if (with_udev_) task.check(::dm_task_set_cookie(task.get(), &cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+    if (with_udev_) {
+        task.check(::dm_task_set_cookie(task.get(), &cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+        awaited_nodes_.push_back(name);
+    }
     task.run();
     if (!with_udev_) ::dm_task_update_nodes();
 }

@@ -50,7 +50,7 @@ class LinuxKernel : public Kernel {
   private:
     bool with_udev_;
     std::uint32_t cookie_ = 0;                // of the events that settle() waits for; 0 = none
-    std::vector<std::string> awaited_nodes_;  // devices that udev was asked to make nodes for
+    std::vector<std::string> awaited_nodes_;  // devices whose nodes udev was asked to make or remove
 };
 
 }  // namespace vmdkdm

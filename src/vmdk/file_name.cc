@@ -23,6 +23,11 @@ std::optional<std::string> to_utf8(const std::string& text, const std::string& e
     ::iconv_close(converter);
     if (result == static_cast<std::size_t>(-1)) return std::nullopt;
     out.resize(out.size() - to_left);
+    // An encoding such as EBCDIC makes control characters of innocent ones. The descriptor may have none in a
+    // name and neither may we: a terminal that prints our message would obey them.
+    if (std::any_of(out.begin(), out.end(),
+                    [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }))
+        return std::nullopt;
     return out;
 }
 

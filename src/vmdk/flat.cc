@@ -29,7 +29,7 @@ void append_flat_extent(BlockMap::Builder& map, const ExtentDescriptor& extent, 
     } else if (extent.type == ExtentType::zero) {
         map.append(extent.size, Zero{depth});
     } else {
-        map.append(present, Stored{map.add_file(file, depth), extent.offset});
+        if (present > Sectors(0)) map.append(present, Stored{map.add_file(file, depth), extent.offset});
         if (present < extent.size)
             map.append(extent.size - present,
                        Unreadable{depth, map.add_reason(concat("'", file->path(), "' ends at byte ",

@@ -25,8 +25,8 @@ std::optional<std::string_view> signed_kind(std::span<const std::byte> head) {
 }
 
 std::string load_descriptor_text(const File& file, const std::string& path) {
-    // One byte more than is allowed, so that the parser can refuse what is longer.
-    const std::size_t size = std::min<std::size_t>(file.size().count(), max_descriptor_bytes + 1);
+    const std::size_t size =
+        static_cast<std::size_t>(std::min<std::uint64_t>(file.size().count(), max_descriptor_bytes));
     std::string text(std::min<std::size_t>(size, 4096), '\0');
     file.read_at(Bytes(0), std::as_writable_bytes(std::span(text)));
     if (const auto kind = signed_kind(std::as_bytes(std::span(text))))
@@ -39,6 +39,9 @@ std::string load_descriptor_text(const File& file, const std::string& path) {
                            is_data ? " (it looks like the data of an image: name the descriptor beside it)"
                                    : " (expected a text with a 'version' line)"));
     }
+    if (file.size() > Bytes(max_descriptor_bytes))
+        throw Error(ErrorKind::format, concat("'", path, "': the descriptor is ", file.size().count(),
+                                              " bytes long (at most ", max_descriptor_bytes, " are read)"));
     const std::size_t first = text.size();
     text.resize(size);
     file.read_at(Bytes(first), std::as_writable_bytes(std::span(text)).subspan(first));
@@ -54,7 +57,7 @@ FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, Fil
         try {
             return opener.open_beside(*image.file, name);
         } catch (const Error& error) {
-            if (!first_error || first_error->kind() == ErrorKind::not_found) first_error = error;
+            if (!first_error || error.kind() != ErrorKind::not_found) first_error = error;
             if (error.kind() != ErrorKind::not_found) break;
         }
     }

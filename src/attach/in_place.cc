@@ -6,11 +6,21 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "vmdk/flat.h"
 
 namespace vmdkdm {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Sparse extents could only be written where they are allocated already.
+void refuse_sparse_extents(const Descriptor& descriptor) {
+    for (const ExtentDescriptor& extent : descriptor.extents)
+        if (!is_flat(extent.type))
+            throw Error(ErrorKind::refused,
+                        concat("--in-place needs a purely flat image: the extent on line ",
+                               extent.position.line, " is of type ", to_string(extent.type)));
+}
 
 // No descriptor of a delta is longer; what is, need not be read to look for children.
 constexpr std::uintmax_t max_delta_descriptor_bytes = 1 << 20;
@@ -66,6 +76,7 @@ std::vector<std::string> children_of(const Image& image) {
 }  // namespace
 
 void check_in_place(const Image& image, const Plan& plan, Kernel& kernel, std::vector<std::string>& notes) {
+    refuse_sparse_extents(image.descriptor);
     refuse_read_only_extents(image.descriptor);
     refuse_locked(image.file->path());
     for (const LowerPlan& lower : plan.lowers) {

@@ -56,21 +56,22 @@ void print_as_text(const AttachResult& result) {
 
 void run(const AttachCommandOptions& options) {
     OpenImage opened = open_image(options.image);
+    if (!options.image.allow_damaged) refuse_damage(opened);
     const Plan plan = plan_for(opened, options.shape);
     const AttachResult result = with_context(concat("cannot attach '", options.image.image, "'"), [&] {
         const SignalDelay delay;
         LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
-        if (!plan.read_only) check_in_place(opened.image, plan, kernel, opened.notes);
+        if (!plan.read_only) check_in_place(opened.image(), plan, kernel, opened.notes);
         const AttachGuard guard(kernel, plan.id, plan.disk.name);
         AttachOptions attach_options;
         attach_options.direct_io = options.direct_io;
         attach_options.partitions = !options.no_partitions;
         if (options.has_delimiter) attach_options.partition_delimiter = options.delimiter;
-        attach_options.image_path = opened.image.file->path();
+        attach_options.image_path = opened.image().file->path();
         return attach(plan, attach_options, kernel, opened.notes);
     });
     print_notes(opened.notes);
-    options.json ? print_as_json(result, plan, opened.image) : print_as_text(result);
+    options.json ? print_as_json(result, plan, opened.image()) : print_as_text(result);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace {
 // What the user says, else what the image says of itself, else 512.
 std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted) {
     if (wanted != 0) return wanted;
-    if (const std::optional<std::string> declared = opened.image.descriptor.ddb.get("logicalSectorSize")) {
+    if (const std::optional<std::string> declared = opened.image().descriptor.ddb.get("logicalSectorSize")) {
         if (*declared == "512" || *declared == "4096") return *declared == "512" ? 512 : 4096;
         opened.notes.push_back(
             concat("ddb.logicalSectorSize = \"", *declared, "\" is not understood (see --sector-size)"));
@@ -30,10 +30,26 @@ void add_image_options(CLI::App& command, ImageOptions& options) {
         ->type_name("DIR")
         ->expected(1)
         ->take_all();
+    command
+        .add_option("--search-dir", options.chain.search_dirs,
+                    "Parents of a snapshot are looked for in DIR too, and may be opened there (repeatable)")
+        ->type_name("DIR")
+        ->expected(1)
+        ->take_all();
     command.add_flag("--allow-devices", options.open.allow_devices, "Extents may be block devices");
     command.add_flag(
-        "--allow-short", options.read.allow_short,
+        "--allow-short", options.chain.read.allow_short,
         "Where an extent's file ends too early, make the missing tail unreadable instead of refusing");
+    command
+        .add_option("--layer", options.chain.layer,
+                    "An older state of a snapshot chain: 1 is the parent, 2 its parent, and so on")
+        ->type_name("N");
+    command.add_flag("--ignore-cid", options.chain.ignore_cid,
+                     "Accept a parent that was written since the snapshot was made");
+    command.add_flag("--use-redundant", options.chain.read.use_redundant,
+                     "Read sparse extents through their redundant grain directories");
+    command.add_flag("--allow-damaged", options.allow_damaged,
+                     "Where the image is damaged, make that part unreadable instead of refusing");
 }
 
 void add_plan_options(CLI::App& command, PlanShapeOptions& options) {
@@ -48,21 +64,35 @@ void add_plan_options(CLI::App& command, PlanShapeOptions& options) {
         ->check(CLI::IsMember({512, 4096}));
 }
 
+OpenRules open_rules(const ImageOptions& options) {
+    OpenRules rules = options.open;
+    rules.allow_paths.insert(rules.allow_paths.end(), options.chain.search_dirs.begin(),
+                             options.chain.search_dirs.end());
+    return rules;
+}
+
 OpenImage open_image(const ImageOptions& options) {
-    ConfinedOpener opener(options.open);
+    ConfinedOpener opener(open_rules(options));
     return with_context(concat("cannot open '", options.image, "'"), [&] {
-        Image image = read_image(options.image, opener);
         std::vector<std::string> notes;
-        BlockMap map = map_image(image, opener, options.read, notes);
-        return OpenImage{std::move(image), std::move(map), std::move(notes)};
+        ImageChain chain = read_chain(options.image, opener, options.chain, notes);
+        BlockMap map = map_chain(chain, opener, options.chain.read, notes);
+        return OpenImage{std::move(chain), std::move(map), std::move(notes)};
     });
+}
+
+void refuse_damage(const OpenImage& opened) {
+    for (const Reason& reason : opened.map.reasons())
+        if (reason.kind == Reason::Kind::damage)
+            throw Error(ErrorKind::format, concat("the image is damaged: ", reason.text,
+                                                  " (see vmdk-dm map, and --allow-damaged)"));
 }
 
 Plan plan_for(OpenImage& opened, const PlanShapeOptions& options) {
     PlanOptions plan_options;
-    plan_options.name = options.name.empty() ? default_name(opened.image.path) : options.name;
+    plan_options.name = options.name.empty() ? default_name(opened.image().path) : options.name;
     check_name(plan_options.name);
-    plan_options.id = image_id(opened.image.file->identity());
+    plan_options.id = image_id(opened.image().file->identity());
     plan_options.in_place = options.in_place;
     plan_options.logical_sector_size = sector_size_for(opened, options.sector_size);
     Plan plan = make_plan(opened.map, plan_options);

@@ -9,14 +9,15 @@
 
 #include "files/confined_opener.h"
 #include "plan/plan.h"
-#include "vmdk/image.h"
+#include "vmdk/image_chain.h"
 
 namespace vmdkdm {
 
 struct ImageOptions {
     std::string image;
     OpenRules open;
-    ReadRules read;
+    ChainRules chain;
+    bool allow_damaged = false;  ///< damaged runs become unreadable instead of refusing
 };
 void add_image_options(CLI::App& command, ImageOptions& options);
 
@@ -30,11 +31,19 @@ void add_plan_options(CLI::App& command, PlanShapeOptions& options);
 
 /// An image with its disk.
 struct OpenImage {
-    Image image;
+    ImageChain chain;
     BlockMap map;
     std::vector<std::string> notes;
+    /// The image that is attached: the chosen layer.
+    const Image& image() const { return chain.images.front(); }
 };
 OpenImage open_image(const ImageOptions& options);
+
+/// What may be opened for the image: --search-dir permits as --allow-path does.
+OpenRules open_rules(const ImageOptions& options);
+
+/// Throws Error (format) when a part of the disk cannot be read because the image is damaged.
+void refuse_damage(const OpenImage& opened);
 
 /// The plan for it. May add to its notes.
 Plan plan_for(OpenImage& opened, const PlanShapeOptions& options);

@@ -107,7 +107,7 @@ void print_as_text(const Image& image) {
 }
 
 void run(const InfoOptions& options) {
-    ConfinedOpener opener(options.image.open);
+    ConfinedOpener opener(open_rules(options.image));
     const Image image = with_context(concat("cannot open '", options.image.image, "'"),
                                      [&] { return read_image(options.image.image, opener); });
     options.json ? print_as_json(image) : print_as_text(image);

@@ -38,7 +38,7 @@ Place place_of(const BlockMap& map, const Content& content) {
     if (const auto* compressed = std::get_if<Compressed>(&content))
         return {map.files()[compressed->file].file.get(), to_bytes(compressed->sector), ""};
     if (const auto* unreadable = std::get_if<Unreadable>(&content))
-        return {nullptr, {}, map.reasons()[unreadable->why]};
+        return {nullptr, {}, map.reasons()[unreadable->why].text};
     return {};
 }
 
@@ -49,7 +49,7 @@ void print_as_json(const BlockMap& map) {
         Json json = {{"start", to_bytes(run.start).count()},
                      {"length", to_bytes(run.length).count()},
                      {"kind", kind_of(run.content)},
-                     {"depth", map.depth_of(run.content)}};
+                     {"depth", depth_of(map, run.content)}};
         if (place.file != nullptr) {
             json["file"] = place.file->path();
             json["offset"] = place.offset.count();
@@ -72,7 +72,7 @@ void print_as_text(const BlockMap& map) {
     for (const Run& run : map) {
         const Place place = place_of(map, run.content);
         table.add({concat(to_bytes(run.start).count()), concat(to_bytes(run.length).count()),
-                   std::string(kind_of(run.content)), concat(map.depth_of(run.content)),
+                   std::string(kind_of(run.content)), concat(depth_of(map, run.content)),
                    place.file != nullptr ? concat(place.offset.count()) : "-",
                    place.file != nullptr ? place.file->path()
                    : place.why.empty()   ? "-"

@@ -1,30 +1,75 @@
 #include "map/block_map.h"
 
-#include <algorithm>
+#include <optional>
 
 namespace vmdkdm {
 namespace {
 
-// Whether `next` is what `first` would be `length` sectors further on.
-bool continues(const Content& first, Sectors length, const Content& next) {
-    if (first.index() != next.index()) return false;
-    if (const auto* stored = std::get_if<Stored>(&first)) {
-        const auto& after = std::get<Stored>(next);
-        return stored->file == after.file && stored->sector + length == after.sector;
+// A layer's content in terms of the disk's own lists of files and reasons; nothing when the layer leaves the
+// say to the one below.
+class Translator {
+  public:
+    Translator(const Layer& layer, BlockMap::Builder& disk) {
+        for (const MappedFile& mapped : layer.files())
+            files_.push_back(disk.add_file(mapped.file, mapped.depth));
+        for (const Reason& reason : layer.reasons()) reasons_.push_back(disk.add_reason(reason));
     }
-    if (std::holds_alternative<Compressed>(first)) return false;
-    return first == next;
-}
+
+    // `skip` sectors into the run.
+    std::optional<Content> operator()(const LayerContent& content, Sectors skip) const {
+        if (const auto* stored = std::get_if<Stored>(&content))
+            return Stored{files_[stored->file], stored->sector + skip};
+        if (const auto* zero = std::get_if<Zero>(&content)) return *zero;
+        if (const auto* compressed = std::get_if<Compressed>(&content))
+            return Compressed{files_[compressed->file],
+                              compressed->skip + static_cast<std::uint32_t>(skip.count()),
+                              compressed->sector};
+        if (const auto* unreadable = std::get_if<Unreadable>(&content))
+            return Unreadable{unreadable->depth, reasons_[unreadable->why]};
+        return std::nullopt;
+    }
+
+  private:
+    std::vector<FileIndex> files_;
+    std::vector<std::uint32_t> reasons_;
+};
+
+// Walks one layer from its start to its end.
+class LayerCursor {
+  public:
+    LayerCursor(const Layer& layer, BlockMap::Builder& disk) : layer_(&layer), translate_(layer, disk) {}
+
+    struct Step {
+        std::optional<Content> content;  // nothing: the layer below decides
+        Sectors end;                     // up to where that holds
+    };
+
+    // What the layer says at `position`, which never goes back. Beyond its end a layer is zeros: VMware's
+    // parents that are smaller than their child hide what lies further down.
+    Step at(Sectors position, std::uint32_t depth, Sectors disk_end) {
+        if (position >= layer_->capacity()) return {Zero{depth}, disk_end};
+        if (run_index_ == none || position >= run_.start + run_.length) {
+            ++run_index_;
+            if (run_index_ == none || position >= (*layer_)[run_index_].start + (*layer_)[run_index_].length)
+                run_index_ = layer_->index_of(position);
+            run_ = (*layer_)[run_index_];
+        }
+        return {translate_(run_.content, position - run_.start),
+                std::min(run_.start + run_.length, disk_end)};
+    }
+
+  private:
+    static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+    const Layer* layer_;
+    Translator translate_;
+    std::size_t run_index_ = none;
+    BasicRun<LayerContent> run_;
+};
 
 }  // namespace
 
-std::size_t BlockMap::index_of(Sectors position) const {
-    const auto after = std::upper_bound(entries_.begin(), entries_.end(), position,
-                                        [](Sectors at, const Entry& entry) { return at < entry.start; });
-    return static_cast<std::size_t>(after - entries_.begin()) - 1;
-}
-
-std::uint32_t BlockMap::depth_of(const Content& content) const {
+std::uint32_t depth_of(const BlockMap& map, const Content& content) {
     struct Depth {
         const std::vector<MappedFile>& files;
         std::uint32_t operator()(const Stored& stored) const { return files[stored.file].depth; }
@@ -32,32 +77,30 @@ std::uint32_t BlockMap::depth_of(const Content& content) const {
         std::uint32_t operator()(const Compressed& compressed) const { return files[compressed.file].depth; }
         std::uint32_t operator()(const Unreadable& unreadable) const { return unreadable.depth; }
     };
-    return std::visit(Depth{files_}, content);
+    return std::visit(Depth{map.files()}, content);
 }
 
-FileIndex BlockMap::Builder::add_file(FilePtr file, std::uint32_t depth) {
-    const auto [known, is_new] =
-        known_files_.try_emplace({file->identity(), depth}, static_cast<FileIndex>(map_.files_.size()));
-    if (is_new) map_.files_.push_back({std::move(file), depth});
-    return known->second;
-}
+BlockMap flatten(const std::vector<Layer>& layers) {
+    BlockMap::Builder disk;
+    std::vector<LayerCursor> cursors;
+    cursors.reserve(layers.size());
+    for (const Layer& layer : layers) cursors.emplace_back(layer, disk);
 
-std::uint32_t BlockMap::Builder::add_reason(const std::string& why) {
-    const auto known = std::find(map_.reasons_.begin(), map_.reasons_.end(), why);
-    if (known != map_.reasons_.end()) return static_cast<std::uint32_t>(known - map_.reasons_.begin());
-    map_.reasons_.push_back(why);
-    return static_cast<std::uint32_t>(map_.reasons_.size() - 1);
-}
-
-void BlockMap::Builder::append(Sectors length, const Content& content) {
-    if (length == Sectors(0)) return;
-    const Sectors start = map_.capacity_;
-    map_.capacity_ += length;
-    if (!map_.entries_.empty()) {
-        const Entry& last = map_.entries_.back();
-        if (continues(last.content, start - last.start, content)) return;
+    const Sectors disk_end = layers.front().capacity();
+    for (Sectors position; position < disk_end;) {
+        std::optional<Content> content;
+        Sectors end = disk_end;
+        std::uint32_t depth = 0;
+        for (LayerCursor& cursor : cursors) {
+            const LayerCursor::Step step = cursor.at(position, depth++, end);
+            content = step.content;
+            end = step.end;
+            if (content) break;
+        }
+        disk.append(end - position, content.value_or(Zero{depth - 1}));
+        position = end;
     }
-    map_.entries_.push_back({start, content});
+    return std::move(disk).build();
 }
 
 }  // namespace vmdkdm

@@ -3,6 +3,7 @@
 // else.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <map>
@@ -32,29 +33,39 @@ struct Zero {
     friend bool operator==(const Zero&, const Zero&) = default;
 };
 
-/// One compressed grain: `bytes` of zlib data, whose grain header is at `sector` of the file.
+/// Part of one compressed grain, whose header is at `sector` of the file; the run begins `skip` sectors into
+/// what the grain inflates to. The compressed size stands in the grain's header, which is read when the grain
+/// is.
 struct Compressed {
     FileIndex file = 0;
-    std::uint32_t bytes = 0;
+    std::uint32_t skip = 0;
     Sectors sector;
     friend bool operator==(const Compressed&, const Compressed&) = default;
 };
 
-/// Sectors that the disk has and that cannot be read. `why` is an index into BlockMap::reasons().
+/// Sectors that the disk has and that cannot be read. `why` is an index into reasons().
 struct Unreadable {
     std::uint32_t depth = 0;
     std::uint32_t why = 0;
     friend bool operator==(const Unreadable&, const Unreadable&) = default;
 };
 
-using Content = std::variant<Stored, Zero, Compressed, Unreadable>;
+/// What a layer has never written: the parent says what is there, or it is zeros.
+struct Unallocated {
+    friend bool operator==(const Unallocated&, const Unallocated&) = default;
+};
 
-struct Run {
+using Content = std::variant<Stored, Zero, Compressed, Unreadable>;
+using LayerContent = std::variant<Stored, Zero, Compressed, Unreadable, Unallocated>;
+
+template <class ContentType>
+struct BasicRun {
     Sectors start;   ///< on the disk
     Sectors length;  ///< never 0
-    Content content;
-    friend bool operator==(const Run&, const Run&) = default;
+    ContentType content;
+    friend bool operator==(const BasicRun&, const BasicRun&) = default;
 };
+using Run = BasicRun<Content>;
 
 /// A file that holds bytes of the disk, and the layer that it belongs to (0 = the image itself).
 struct MappedFile {
@@ -62,34 +73,50 @@ struct MappedFile {
     std::uint32_t depth = 0;
 };
 
-class BlockMap {
+/// Why a run is unreadable, and whether that is how the image is meant to be.
+struct Reason {
+    enum class Kind {
+        intended,  ///< the descriptor says so (NOACCESS)
+        allowed,   ///< the user accepted it (--allow-short)
+        damage,    ///< metadata or data that cannot be right
+    };
+    Kind kind = Kind::damage;
+    std::string text;
+    friend bool operator==(const Reason&, const Reason&) = default;
+};
+
+template <class ContentType>
+class RunMap {
   public:
     class Builder;
 
     Sectors capacity() const { return capacity_; }
     std::size_t size() const { return entries_.size(); }
-    Run operator[](std::size_t index) const {
+    BasicRun<ContentType> operator[](std::size_t index) const {
         const Sectors end = index + 1 < entries_.size() ? entries_[index + 1].start : capacity_;
         return {entries_[index].start, end - entries_[index].start, entries_[index].content};
     }
 
     /// The run that holds `position`, which must be below capacity().
-    std::size_t index_of(Sectors position) const;
+    std::size_t index_of(Sectors position) const {
+        const auto after = std::upper_bound(entries_.begin(), entries_.end(), position,
+                                            [](Sectors at, const Entry& entry) { return at < entry.start; });
+        return static_cast<std::size_t>(after - entries_.begin()) - 1;
+    }
 
     const std::vector<MappedFile>& files() const { return files_; }
-    const std::vector<std::string>& reasons() const { return reasons_; }
-    std::uint32_t depth_of(const Content& content) const;
+    const std::vector<Reason>& reasons() const { return reasons_; }
 
     /// Runs in guest order.
     class Iterator {
       public:
         using iterator_category = std::input_iterator_tag;
-        using value_type = Run;
+        using value_type = BasicRun<ContentType>;
         using difference_type = std::ptrdiff_t;
-        using pointer = const Run*;
-        using reference = Run;
-        Iterator(const BlockMap& map, std::size_t index) : map_(&map), index_(index) {}
-        Run operator*() const { return (*map_)[index_]; }
+        using pointer = const value_type*;
+        using reference = value_type;
+        Iterator(const RunMap& map, std::size_t index) : map_(&map), index_(index) {}
+        value_type operator*() const { return (*map_)[index_]; }
         Iterator& operator++() {
             ++index_;
             return *this;
@@ -97,7 +124,7 @@ class BlockMap {
         friend bool operator==(const Iterator& a, const Iterator& b) { return a.index_ == b.index_; }
 
       private:
-        const BlockMap* map_;
+        const RunMap* map_;
         std::size_t index_;
     };
     Iterator begin() const { return {*this, 0}; }
@@ -107,34 +134,80 @@ class BlockMap {
     // A run's length is where the next one starts: 32 bytes a run, and a gap cannot be written down.
     struct Entry {
         Sectors start;
-        Content content;
+        ContentType content;
     };
-    static_assert(sizeof(Content) == 24);
+    static_assert(sizeof(Entry) == 32);
 
-    BlockMap() = default;
+    RunMap() = default;
 
     Sectors capacity_;
     std::vector<Entry> entries_;
     std::vector<MappedFile> files_;
-    std::vector<std::string> reasons_;
+    std::vector<Reason> reasons_;
 };
+
+/// The whole disk.
+using BlockMap = RunMap<Content>;
+/// One link of a chain.
+using Layer = RunMap<LayerContent>;
+
+/// Whether `next` is what `first` would be `length` sectors further on. Compressed grains are units of their
+/// own.
+template <class ContentType>
+bool continues(const ContentType& first, Sectors length, const ContentType& next) {
+    if (first.index() != next.index()) return false;
+    if (const auto* stored = std::get_if<Stored>(&first)) {
+        const auto& after = std::get<Stored>(next);
+        return stored->file == after.file && stored->sector + length == after.sector;
+    }
+    if (std::holds_alternative<Compressed>(first)) return false;
+    return first == next;
+}
 
 /// Appends runs from sector 0 on; neighbours that continue each other become one run.
-class BlockMap::Builder {
+template <class ContentType>
+class RunMap<ContentType>::Builder {
   public:
     /// The same file at the same depth is listed once.
-    FileIndex add_file(FilePtr file, std::uint32_t depth);
-    std::uint32_t add_reason(const std::string& why);
+    FileIndex add_file(FilePtr file, std::uint32_t depth) {
+        const auto [known, is_new] =
+            known_files_.try_emplace({file->identity(), depth}, static_cast<FileIndex>(map_.files_.size()));
+        if (is_new) map_.files_.push_back({std::move(file), depth});
+        return known->second;
+    }
+
+    std::uint32_t add_reason(const Reason& reason) {
+        const auto known = std::find(map_.reasons_.begin(), map_.reasons_.end(), reason);
+        if (known != map_.reasons_.end()) return static_cast<std::uint32_t>(known - map_.reasons_.begin());
+        map_.reasons_.push_back(reason);
+        return static_cast<std::uint32_t>(map_.reasons_.size() - 1);
+    }
 
     /// A length of 0 appends nothing. Throws UnitOverflow when the disk grows past 2^64 sectors.
-    void append(Sectors length, const Content& content);
+    void append(Sectors length, const ContentType& content) {
+        if (length == Sectors(0)) return;
+        const Sectors start = map_.capacity_;
+        map_.capacity_ += length;
+        if (!map_.entries_.empty()) {
+            const Entry& last = map_.entries_.back();
+            if (continues(last.content, start - last.start, content)) return;
+        }
+        map_.entries_.push_back({start, content});
+    }
 
     Sectors length() const { return map_.capacity_; }
-    BlockMap build() && { return std::move(map_); }
+    RunMap build() && { return std::move(map_); }
 
   private:
-    BlockMap map_;
+    RunMap map_;
     std::map<std::pair<FileIdentity, std::uint32_t>, FileIndex> known_files_;
 };
+
+/// The layer that decides what a run is.
+std::uint32_t depth_of(const BlockMap& map, const Content& content);
+
+/// The disk that a chain of layers makes, top first: where a layer is unallocated the next one below decides,
+/// and below the last there are zeros. The disk is as large as the top layer.
+BlockMap flatten(const std::vector<Layer>& layers);
 
 }  // namespace vmdkdm

@@ -12,7 +12,7 @@ bool is_flat(ExtentType type) {
            type == ExtentType::zero;
 }
 
-void append_flat_extent(BlockMap::Builder& map, const ExtentDescriptor& extent, const FilePtr& file,
+void append_flat_extent(Layer::Builder& layer, const ExtentDescriptor& extent, const FilePtr& file,
                         std::uint32_t depth, bool allow_short) {
     Sectors present;
     if (file) {
@@ -25,15 +25,18 @@ void append_flat_extent(BlockMap::Builder& map, const ExtentDescriptor& extent, 
                        to_bytes(extent.offset + extent.size).count(), " (see --allow-short)"));
     }
     if (extent.access == Access::no_access) {
-        map.append(extent.size, Unreadable{depth, map.add_reason("the descriptor says NOACCESS")});
+        layer.append(
+            extent.size,
+            Unreadable{depth, layer.add_reason({Reason::Kind::intended, "the descriptor says NOACCESS"})});
     } else if (extent.type == ExtentType::zero) {
-        map.append(extent.size, Zero{depth});
+        layer.append(extent.size, Zero{depth});
     } else {
-        if (present > Sectors(0)) map.append(present, Stored{map.add_file(file, depth), extent.offset});
+        if (present > Sectors(0)) layer.append(present, Stored{layer.add_file(file, depth), extent.offset});
         if (present < extent.size)
-            map.append(extent.size - present,
-                       Unreadable{depth, map.add_reason(concat("'", file->path(), "' ends at byte ",
-                                                               file->size().count()))});
+            layer.append(extent.size - present,
+                         Unreadable{depth, layer.add_reason({Reason::Kind::allowed,
+                                                             concat("'", file->path(), "' ends at byte ",
+                                                                    file->size().count())})});
     }
 }
 

@@ -14,7 +14,7 @@ bool is_flat(ExtentType type);
 
 /// Appends the runs of `extent`. `file` is null for an extent without one. A file that ends before the extent
 /// does is an Error (format), unless `allow_short`: then the missing tail is an unreadable run.
-void append_flat_extent(BlockMap::Builder& map, const ExtentDescriptor& extent, const FilePtr& file,
+void append_flat_extent(Layer::Builder& layer, const ExtentDescriptor& extent, const FilePtr& file,
                         std::uint32_t depth, bool allow_short);
 
 }  // namespace vmdkdm

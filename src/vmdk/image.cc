@@ -14,24 +14,29 @@
 namespace vmdkdm {
 namespace {
 
-// Format reference, section 1: the first bytes of every kind of VMDK file that has a signature.
-std::optional<std::string_view> signed_kind(std::span<const std::byte> head) {
+// Format reference, section 1: the first bytes of every kind of file that has a signature and holds no
+// descriptor.
+std::optional<std::string_view> undescribed_kind(std::span<const std::byte> head) {
     if (head.size() < 8) return std::nullopt;
-    if (load_le32(head, 0) == 0x564d444b) return "a hosted sparse extent (KDMV)";
     if (load_le32(head, 0) == 0x44574f43) return "an ESX sparse extent (COWD)";
     if (load_le64(head, 0) == 0xcafebabe) return "an seSparse extent";
-    if (load_le32(head, 0) == 0xf61972a2) return "a change-tracking file (CTK), which holds no disk data";
+    if (load_le32(head, 0) == 0xf61972a2) return "a change-tracking file (CTK)";
     return std::nullopt;
 }
 
+std::string read_text(const File& file, Bytes offset, std::size_t size) {
+    std::string text(size, '\0');
+    file.read_at(offset, std::as_writable_bytes(std::span(text)));
+    return text;
+}
+
 std::string load_descriptor_text(const File& file, const std::string& path) {
-    const std::size_t size =
-        static_cast<std::size_t>(std::min<std::uint64_t>(file.size().count(), max_descriptor_bytes));
-    std::string text(std::min<std::size_t>(size, 4096), '\0');
-    file.read_at(Bytes(0), std::as_writable_bytes(std::span(text)));
-    if (const auto kind = signed_kind(std::as_bytes(std::span(text))))
+    // One byte more than is allowed, so that the parser can refuse what is longer.
+    const std::size_t size = std::min<std::size_t>(file.size().count(), max_descriptor_bytes + 1);
+    std::string text = read_text(file, Bytes(0), std::min<std::size_t>(size, 4096));
+    if (const auto kind = undescribed_kind(std::as_bytes(std::span(text))))
         throw Error(ErrorKind::format,
-                    concat("'", path, "' is ", *kind, "; this version attaches flat images only"));
+                    concat("'", path, "' is ", *kind, ": name the descriptor that goes with it"));
     if (!looks_like_descriptor(text)) {
         const bool is_data = path.find("-flat.vmdk") != std::string::npos;
         throw Error(ErrorKind::format,
@@ -39,12 +44,21 @@ std::string load_descriptor_text(const File& file, const std::string& path) {
                            is_data ? " (it looks like the data of an image: name the descriptor beside it)"
                                    : " (expected a text with a 'version' line)"));
     }
-    if (file.size() > Bytes(max_descriptor_bytes))
-        throw Error(ErrorKind::format, concat("'", path, "': the descriptor is ", file.size().count(),
-                                              " bytes long (at most ", max_descriptor_bytes, " are read)"));
-    const std::size_t first = text.size();
-    text.resize(size);
-    file.read_at(Bytes(first), std::as_writable_bytes(std::span(text)).subspan(first));
+    return text + read_text(file, Bytes(text.size()), size - text.size());
+}
+
+// Format reference, 6.7. An area of zeros means that there is none.
+std::string load_embedded_text(const File& file, const SparseHeader& header, const std::string& path) {
+    const std::string piece =
+        concat("'", path, "' is a piece of a split disk: name the descriptor beside it");
+    if (header.descriptor_offset == Sectors(0)) throw Error(ErrorKind::format, piece);
+    const Bytes offset = to_bytes(header.descriptor_offset);
+    const Bytes wanted = to_bytes(header.descriptor_size);
+    if (offset + wanted > file.size() || wanted > Bytes(max_descriptor_bytes))
+        throw Error(ErrorKind::format,
+                    concat("'", path, "': the embedded descriptor does not lie inside the file"));
+    std::string text = read_text(file, offset, static_cast<std::size_t>(wanted.count()));
+    if (text.find_first_not_of('\0') == std::string::npos) throw Error(ErrorKind::format, piece);
     return text;
 }
 
@@ -64,13 +78,12 @@ FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, Fil
     throw *first_error;
 }
 
-void refuse_unmapped_type(const ExtentDescriptor& extent) {
-    if (is_flat(extent.type)) return;
+[[noreturn]] void refuse_type(const ExtentDescriptor& extent) {
     const std::string_view why =
         extent.type == ExtentType::vmfs_rdm
             ? "the data of a raw device mapping is on its LUN, which the descriptor does not name"
         : extent.type == ExtentType::vsan_sparse ? "vSAN objects can be read on their host only"
-                                                 : "this version attaches flat images only";
+                                                 : "this version does not read it";
     throw Error(ErrorKind::format, concat("it is of type ", to_string(extent.type), ": ", why));
 }
 
@@ -92,45 +105,98 @@ void note_shared_ranges(const std::vector<std::pair<const File*, const ExtentDes
     }
 }
 
-void note_oddities(const Image& image, std::vector<std::string>& notes) {
-    if (image.descriptor.has_parent())
-        notes.push_back(concat("'", image.path, "' is a delta of '",
-                               printable(image.descriptor.parent_file_name_hint),
-                               "', but its flat extents hide that parent entirely; it is not opened"));
+void note_filters(const Image& image, std::vector<std::string>& notes) {
     if (const auto filters = image.descriptor.ddb.get("iofilters"); filters && !filters->empty())
         notes.push_back(concat("I/O filters were active on '", image.path, "' (", printable(*filters),
                                "); newer data may be elsewhere"));
 }
 
+// Reads one image's extents, in the order of their lines.
+class LayerReader {
+  public:
+    LayerReader(const Image& image, std::uint32_t depth, FileOpener& opener, const ReadRules& rules,
+                std::vector<std::string>& notes)
+        : image_(image), depth_(depth), opener_(opener), rules_(rules), notes_(notes) {}
+
+    Layer read() {
+        const std::vector<ExtentDescriptor>& extents = image_.descriptor.extents;
+        for (std::size_t i = 0; i < extents.size(); ++i)
+            with_context(concat("extent ", i + 1, " (line ", extents[i].position.line, ")"),
+                         [&] { take(extents[i], i == 0); });
+        note_shared_ranges(flat_, notes_);
+        note_filters(image_, notes_);
+        return std::move(layer_).build();
+    }
+
+  private:
+    // An embedded descriptor's first extent is the file that it is embedded in, whatever name is written
+    // there: files get renamed (format reference, 6.7). Its size is what the header says.
+    void take(const ExtentDescriptor& extent, bool is_first) {
+        if (image_.embedding && is_first && image_.embedding->capacity > Sectors(0)) {
+            if (extent.type != ExtentType::sparse)
+                throw Error(ErrorKind::format, concat("it is of type ", to_string(extent.type),
+                                                      ", but the descriptor is embedded in a SPARSE extent"));
+            const Sectors size =
+                image_.descriptor.extents.size() == 1 ? image_.embedding->capacity : extent.size;
+            if (size != extent.size)
+                notes_.push_back(concat("'", image_.path, "': the extent line says ", extent.size.count(),
+                                        " sectors, the header ", size.count(), "; the header is believed"));
+            append_sparse(image_.file, *image_.embedding, size);
+            return;
+        }
+        if (is_flat(extent.type) || extent.access == Access::no_access) {
+            const FilePtr file = extent.file_name.empty() ? nullptr : open(extent);
+            append_flat_extent(layer_, extent, file, depth_, rules_.allow_short);
+            if (file) {
+                flat_.emplace_back(file.get(), &extent);
+                files_.push_back(file);
+            }
+        } else if (extent.type == ExtentType::sparse) {
+            const FilePtr file = open(extent);
+            append_sparse(file, read_sparse_header(*file), extent.size);
+        } else {
+            refuse_type(extent);
+        }
+    }
+
+    FilePtr open(const ExtentDescriptor& extent) {
+        FilePtr file = open_extent_file(image_, extent, opener_);
+        if (file->identity() == image_.file->identity())
+            throw Error(ErrorKind::format, "it names the descriptor itself as its data");
+        return file;
+    }
+
+    void append_sparse(const FilePtr& file, const SparseHeader& header, Sectors size) {
+        append_sparse_extent(layer_, file, header, size, depth_, {rules_.use_redundant}, notes_);
+    }
+
+    const Image& image_;
+    std::uint32_t depth_;
+    FileOpener& opener_;
+    const ReadRules& rules_;
+    std::vector<std::string>& notes_;
+    Layer::Builder layer_;
+    std::vector<std::pair<const File*, const ExtentDescriptor*>> flat_;
+    std::vector<FilePtr> files_;
+};
+
 }  // namespace
 
 Image read_image(const std::string& path, FileOpener& opener) {
-    FilePtr file = opener.open_image(path);
-    return {path, file, parse_descriptor(load_descriptor_text(*file, path), path)};
+    return read_image(path, opener.open_image(path));
 }
 
-BlockMap map_image(const Image& image, FileOpener& opener, const ReadRules& rules,
-                   std::vector<std::string>& notes) {
-    BlockMap::Builder map;
-    std::vector<std::pair<const File*, const ExtentDescriptor*>> used;
-    std::vector<FilePtr> files;
-    for (std::size_t i = 0; i < image.descriptor.extents.size(); ++i) {
-        const ExtentDescriptor& extent = image.descriptor.extents[i];
-        with_context(concat("extent ", i + 1, " (line ", extent.position.line, ")"), [&] {
-            refuse_unmapped_type(extent);
-            const FilePtr file = extent.file_name.empty() ? nullptr : open_extent_file(image, extent, opener);
-            if (file && file->identity() == image.file->identity())
-                throw Error(ErrorKind::format, concat("it names the descriptor itself as its data"));
-            append_flat_extent(map, extent, file, /*depth=*/0, rules.allow_short);
-            if (file) {
-                used.emplace_back(file.get(), &extent);
-                files.push_back(file);
-            }
-        });
-    }
-    note_shared_ranges(used, notes);
-    note_oddities(image, notes);
-    return std::move(map).build();
+Image read_image(const std::string& path, FilePtr file) {
+    if (!is_sparse_extent(*file))
+        return {path, file, parse_descriptor(load_descriptor_text(*file, path), path), std::nullopt};
+    SparseHeader header = read_sparse_header(*file);
+    const std::string text = load_embedded_text(*file, header, path);
+    return {path, file, parse_descriptor(text, path), header};
+}
+
+Layer read_layer(const Image& image, std::uint32_t depth, FileOpener& opener, const ReadRules& rules,
+                 std::vector<std::string>& notes) {
+    return LayerReader(image, depth, opener, rules, notes).read();
 }
 
 }  // namespace vmdkdm

@@ -1,33 +1,40 @@
-// An image: its descriptor, the files that its extents lie in, and the BlockMap that they give.
+// An image: its descriptor, and what its extents give. One link of a snapshot chain.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "files/file_opener.h"
 #include "map/block_map.h"
 #include "vmdk/descriptor.h"
+#include "vmdk/sparse.h"
 
 namespace vmdkdm {
 
 /// Rules for reading what the descriptor promises.
 struct ReadRules {
-    bool allow_short = false;  ///< a file that ends early gives an unreadable tail instead of an error
+    bool allow_short = false;    ///< a flat file that ends early gives an unreadable tail instead of an error
+    bool use_redundant = false;  ///< sparse extents are read through their redundant grain directories
 };
 
 struct Image {
-    std::string path;  ///< as the user wrote it; for messages
-    FilePtr file;      ///< the descriptor's
+    std::string path;  ///< as the user or the child wrote it; for messages
+    FilePtr file;      ///< that holds the descriptor
     Descriptor descriptor;
+    std::optional<SparseHeader> embedding;  ///< the extent that the descriptor is embedded in
 };
 
-/// Reads the descriptor and opens nothing else. Throws Error when the file is none, TextError for what is in
-/// it.
+/// Reads the descriptor of the image that the user named, and opens nothing else. Throws Error when the file
+/// is none, TextError for what is in it.
 Image read_image(const std::string& path, FileOpener& opener);
 
-/// The image's disk, every extent opened and checked against its file. What the user should know but need not
-/// act on is added to `notes`.
-BlockMap map_image(const Image& image, FileOpener& opener, const ReadRules& rules,
-                   std::vector<std::string>& notes);
+/// The same for a file that is open already.
+Image read_image(const std::string& path, FilePtr file);
+
+/// What the image itself says about its disk, every extent opened and checked against its file. What the user
+/// should know but need not act on is added to `notes`.
+Layer read_layer(const Image& image, std::uint32_t depth, FileOpener& opener, const ReadRules& rules,
+                 std::vector<std::string>& notes);
 
 }  // namespace vmdkdm

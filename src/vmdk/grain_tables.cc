@@ -1,0 +1,150 @@
+#include "vmdk/grain_tables.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/concat.h"
+#include "base/error.h"
+
+namespace vmdkdm {
+namespace {
+
+constexpr std::size_t batch_bytes = 1 << 20;    // of tables: stays in the cache while it is looked at
+constexpr std::uint64_t gap_bytes = 128 << 10;  // read rather than skipped with another call
+
+struct Piece {
+    std::uint64_t offset;
+    std::size_t slot;  // of the batch's buffer
+};
+
+bool lies_inside(const TableOffset& table, std::size_t table_bytes, Bytes file_size) {
+    return table && *table <= file_size.count() && table_bytes <= file_size.count() - *table;
+}
+
+// Reads the pieces, sorted by offset, each into its slot.
+void read_pieces(const File& file, std::vector<Piece>& pieces, std::size_t table_bytes,
+                 std::vector<std::byte>& buffer, std::vector<std::byte>& scratch) {
+    std::sort(pieces.begin(), pieces.end(),
+              [](const Piece& a, const Piece& b) { return a.offset < b.offset; });
+    for (std::size_t first = 0; first < pieces.size();) {
+        std::size_t last = first;
+        bool in_place = true;  // the pieces follow each other in the file as in the buffer
+        while (last + 1 < pieces.size() &&
+               pieces[last + 1].offset - pieces[last].offset <= table_bytes + gap_bytes &&
+               pieces[last + 1].offset - pieces[first].offset + table_bytes <= 4 * batch_bytes) {
+            ++last;
+            in_place = in_place && pieces[last].offset == pieces[last - 1].offset + table_bytes &&
+                       pieces[last].slot == pieces[last - 1].slot + 1;
+        }
+        const std::size_t span_bytes =
+            static_cast<std::size_t>(pieces[last].offset - pieces[first].offset) + table_bytes;
+        if (in_place) {
+            file.read_at(Bytes(pieces[first].offset),
+                         std::span(buffer).subspan(pieces[first].slot * table_bytes, span_bytes));
+        } else {
+            scratch.resize(std::max(scratch.size(), span_bytes));
+            file.read_at(Bytes(pieces[first].offset), std::span(scratch).first(span_bytes));
+            for (std::size_t i = first; i <= last; ++i)
+                std::copy_n(
+                    scratch.begin() + static_cast<std::ptrdiff_t>(pieces[i].offset - pieces[first].offset),
+                    table_bytes, buffer.begin() + static_cast<std::ptrdiff_t>(pieces[i].slot * table_bytes));
+        }
+        first = last + 1;
+    }
+}
+
+}  // namespace
+
+void read_tables(const File& file, std::span<const TableOffset> tables, std::size_t table_bytes,
+                 const std::function<void(std::size_t, std::span<const std::byte>)>& visit) {
+    const std::size_t slots = std::max<std::size_t>(1, batch_bytes / table_bytes);
+    std::vector<std::byte> buffer(std::min(slots, tables.size()) * table_bytes);
+    std::vector<std::byte> scratch;
+    std::vector<Piece> pieces;
+    for (std::size_t index = 0; index < tables.size();) {
+        // A batch is as many tables as fill the buffer; those that are not there take no room.
+        const std::size_t begin = index;
+        pieces.clear();
+        for (; index < tables.size() && pieces.size() < slots; ++index)
+            if (lies_inside(tables[index], table_bytes, file.size()))
+                pieces.push_back({*tables[index], pieces.size()});
+        read_pieces(file, pieces, table_bytes, buffer, scratch);
+        std::size_t slot = 0;
+        for (std::size_t i = begin; i < index; ++i) {
+            if (!lies_inside(tables[i], table_bytes, file.size()))
+                visit(i, {});
+            else
+                visit(i, std::span<const std::byte>(buffer).subspan(slot++ * table_bytes, table_bytes));
+        }
+    }
+}
+
+GrainRuns::GrainRuns(Layer::Builder& layer, const Extent& extent)
+    : layer_(layer),
+      extent_(extent),
+      file_(layer.add_file(extent.file, extent.depth)),
+      left_(extent.size),
+      file_end_(whole_sectors(extent.file->size())),
+      used_(file_end_.count() / extent.grain_size.count() / 64 + 1) {}
+
+void GrainRuns::append(std::uint64_t grains, const LayerContent& content) {
+    const Sectors length(std::min(left_.count(), checked_multiply(grains, extent_.grain_size.count())));
+    layer_.append(length, content);
+    left_ = left_ - length;
+}
+
+void GrainRuns::damaged(std::uint64_t grains, const std::string& why) {
+    append(grains,
+           Unreadable{extent_.depth, layer_.add_reason({Reason::Kind::damage,
+                                                        concat("'", extent_.file->path(), "': ", why)})});
+}
+
+void GrainRuns::stored(std::uint64_t sector, std::uint64_t grains) {
+    if (left_ == Sectors(0)) return;
+    if (sector < extent_.data_start.count()) {
+        // Neighbours in the file may well be sound, so the stretch is told grain by grain.
+        damaged(1, concat("a grain lies inside the metadata, at sector ", sector));
+        if (grains > 1) stored(sector + extent_.grain_size.count(), grains - 1);
+        return;
+    }
+    note_use(sector, grains);
+    const std::uint64_t wanted =
+        std::min(left_.count(), checked_multiply(grains, extent_.grain_size.count()));
+    const std::uint64_t present =
+        std::min(wanted, file_end_.count() > sector ? file_end_.count() - sector : 0);
+    layer_.append(Sectors(present), Stored{file_, Sectors(sector)});
+    if (present < wanted)
+        layer_.append(Sectors(wanted - present),
+                      Unreadable{extent_.depth, layer_.add_reason({Reason::Kind::damage,
+                                                                   concat("'", extent_.file->path(),
+                                                                          "': a grain lies beyond the end of "
+                                                                          "the file")})});
+    left_ = left_ - Sectors(wanted);
+}
+
+void GrainRuns::compressed(std::uint64_t sector) {
+    if (sector < extent_.data_start.count() || sector >= file_end_.count())
+        damaged(1, "a compressed grain lies outside the data of the file");
+    else
+        append(1, Compressed{file_, 0, Sectors(sector)});
+}
+
+void GrainRuns::note_use(std::uint64_t sector, std::uint64_t grains) {
+    const std::uint64_t grain_size = extent_.grain_size.count();
+    if (overlapping_ || sector % grain_size != 0) return;
+    for (std::uint64_t grain = sector / grain_size; grains > 0 && grain / 64 < used_.size();
+         ++grain, --grains) {
+        std::uint64_t& word = used_[grain / 64];
+        const std::uint64_t bit = std::uint64_t{1} << (grain % 64);
+        overlapping_ = overlapping_ || (word & bit) != 0;
+        word |= bit;
+    }
+}
+
+void GrainRuns::finish() {
+    if (left_ != Sectors(0))
+        throw Error(ErrorKind::format, concat("'", extent_.file->path(), "': its tables end ", left_.count(),
+                                              " sectors before the extent does"));
+}
+
+}  // namespace vmdkdm

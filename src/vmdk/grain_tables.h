@@ -1,0 +1,66 @@
+// What the sparse extent kinds have in common: tables of entries, one a grain, that are read in bulk and
+// turned into runs. A 2 TiB extent has 128 MiB of tables, so a table that is all zeros or one ascending
+// stretch must cost no more than looking at it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "map/block_map.h"
+
+namespace vmdkdm {
+
+/// Where a table lies in the file, in bytes; nothing when it does not exist.
+using TableOffset = std::optional<std::uint64_t>;
+
+/// Calls `visit` for every table in order: with its bytes, or with an empty span when it does not exist or
+/// does not lie inside the file. Tables that are near each other in the file are read with one call.
+void read_tables(const File& file, std::span<const TableOffset> tables, std::size_t table_bytes,
+                 const std::function<void(std::size_t index, std::span<const std::byte> bytes)>& visit);
+
+/// Turns grains, told in guest order, into runs of a layer. What reaches beyond the extent's end is dropped:
+/// the last grain may be longer than the disk, and so may the tables.
+class GrainRuns {
+  public:
+    struct Extent {
+        FilePtr file;
+        std::uint32_t depth = 0;
+        Sectors size;  ///< of the extent, in sectors of the disk
+        Sectors grain_size;
+        Sectors data_start;  ///< no grain lies before this sector of the file
+    };
+
+    GrainRuns(Layer::Builder& layer, const Extent& extent);
+
+    void unallocated(std::uint64_t grains) { append(grains, Unallocated{}); }
+    void zero(std::uint64_t grains) { append(grains, Zero{extent_.depth}); }
+    /// Grains that follow each other in the file, the first at `sector`. Where they lie beyond the file or in
+    /// its metadata they are unreadable.
+    void stored(std::uint64_t sector, std::uint64_t grains);
+    void compressed(std::uint64_t sector);
+    void damaged(std::uint64_t grains, const std::string& why);
+
+    /// Whether grains share sectors of the file with others.
+    bool overlapping() const { return overlapping_; }
+
+    /// Checks that the whole extent was told.
+    void finish();
+
+  private:
+    void append(std::uint64_t grains, const LayerContent& content);
+    void note_use(std::uint64_t sector, std::uint64_t grains);
+
+    Layer::Builder& layer_;
+    Extent extent_;
+    FileIndex file_;
+    Sectors left_;  // of the extent
+    Sectors file_end_;
+    std::vector<std::uint64_t> used_;  // one bit a grain of the file
+    bool overlapping_ = false;
+};
+
+}  // namespace vmdkdm

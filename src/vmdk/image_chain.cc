@@ -1,0 +1,179 @@
+#include "vmdk/image_chain.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "vmdk/file_name.h"
+#include "vmdk/flat.h"
+#include "vmdk/text_cursor.h"
+
+namespace vmdkdm {
+namespace {
+
+// ESXi supports 32 snapshots; a chain this long is a mistake or an attack.
+constexpr std::size_t max_links = 256;
+
+struct SplitPath {
+    std::string directory;  // the last one only: "base" of /vms/base/disk.vmdk
+    std::string base_name;
+};
+
+SplitPath split(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    if (slash == std::string::npos) return {"", path};
+    const std::string above = path.substr(0, slash);
+    const std::size_t before = above.rfind('/');
+    return {before == std::string::npos ? above : above.substr(before + 1), path.substr(slash + 1)};
+}
+
+// "[datastore1] dir/disk.vmdk" names a place that no host but ESXi's knows; what follows may exist here too.
+std::string without_datastore(const std::string& hint) {
+    if (!hint.starts_with('[')) return hint;
+    const std::size_t close = hint.find(']');
+    if (close == std::string::npos) return hint;
+    return std::string(trim(std::string_view(hint).substr(close + 1)));
+}
+
+class ParentFinder {
+  public:
+    ParentFinder(const Image& child, FileOpener& opener, const ChainRules& rules,
+                 std::vector<std::string>& notes)
+        : child_(child), opener_(opener), rules_(rules), notes_(notes) {}
+
+    Image find() {
+        const std::string& hint = child_.descriptor.parent_file_name_hint;
+        if (hint.empty())
+            throw Error(ErrorKind::format, concat("'", child_.path, "' has a parent (CID ", wanted(),
+                                                  "), but does not say where it is"));
+        for (const std::string& name : file_name_candidates(hint, child_.descriptor.encoding))
+            for (const std::string& candidate : parent_candidates(name, rules_.search_dirs))
+                if (std::optional<Image> parent = try_candidate(candidate)) return std::move(*parent);
+        if (misfit_) {
+            if (!rules_.ignore_cid)
+                throw Error(ErrorKind::format,
+                            concat("'", misfit_->path, "' is not what '", child_.path,
+                                   "' was made on: its CID is ", to_string(misfit_->descriptor.cid),
+                                   ", expected ", wanted(), " (it was written since; see --ignore-cid)"));
+            notes_.push_back(concat("warning: '", misfit_->path, "' has CID ",
+                                    to_string(misfit_->descriptor.cid), ", not the ", wanted(), " that '",
+                                    child_.path, "' was made on; the disk's content may be wrong"));
+            return std::move(*misfit_);
+        }
+        if (refused_) throw *refused_;
+        throw Error(ErrorKind::not_found, concat("the parent '", printable(hint), "' of '", child_.path,
+                                                 "' (CID ", wanted(), ") is missing (see --search-dir)"));
+    }
+
+  private:
+    std::string wanted() const { return to_string(child_.descriptor.parent_cid); }
+
+    std::optional<Image> try_candidate(const std::string& name) {
+        try {
+            FilePtr file = opener_.open_beside(*child_.file, name);
+            std::string path = file->path();
+            Image parent = read_image(path, std::move(file));
+            if (parent.descriptor.cid == child_.descriptor.parent_cid) return parent;
+            if (!misfit_) misfit_ = std::move(parent);
+        } catch (const Error& error) {
+            // A name that is not there, or that the rules forbid, leaves the next one to be tried; a file
+            // that is there and is broken is the answer.
+            if (error.kind() == ErrorKind::refused && !refused_)
+                refused_ = error.within(concat("the parent of '", child_.path, "'"));
+            if (error.kind() != ErrorKind::refused && error.kind() != ErrorKind::not_found) throw;
+        }
+        return std::nullopt;
+    }
+
+    const Image& child_;
+    FileOpener& opener_;
+    const ChainRules& rules_;
+    std::vector<std::string>& notes_;
+    std::optional<Image> misfit_;
+    std::optional<Error> refused_;
+};
+
+void refuse_loop(const std::vector<Image>& chain, const Image& parent) {
+    for (const Image& link : chain)
+        if (link.file->identity() == parent.file->identity())
+            throw Error(ErrorKind::format, concat("the chain of parents comes back to '", link.path, "'"));
+    if (chain.size() == max_links)
+        throw Error(ErrorKind::format, concat("the chain has more than ", max_links, " links"));
+}
+
+// A delta of flat extents hides its parent entirely.
+bool shows_parent(const Image& image) {
+    return std::any_of(image.descriptor.extents.begin(), image.descriptor.extents.end(),
+                       [](const ExtentDescriptor& extent) {
+                           return !is_flat(extent.type) && extent.access != Access::no_access;
+                       });
+}
+
+}  // namespace
+
+std::vector<std::string> parent_candidates(const std::string& hint,
+                                           const std::vector<std::string>& search_dirs) {
+    std::vector<std::string> candidates;
+    const auto add = [&candidates](const std::string& candidate) {
+        if (!candidate.empty() &&
+            std::find(candidates.begin(), candidates.end(), candidate) == candidates.end())
+            candidates.push_back(candidate);
+    };
+    std::string path = without_datastore(hint);
+    add(hint);
+    add(path);
+    std::replace(path.begin(), path.end(), '\\', '/');
+    add(path);
+    const SplitPath parts = split(path);
+    add(parts.base_name);
+    if (!parts.directory.empty()) add(concat("../", parts.directory, "/", parts.base_name));
+    for (const std::string& directory : search_dirs) {
+        if (!path.starts_with('/')) add(concat(directory, "/", path));
+        if (!parts.directory.empty()) add(concat(directory, "/", parts.directory, "/", parts.base_name));
+        add(concat(directory, "/", parts.base_name));
+    }
+    return candidates;
+}
+
+ImageChain read_chain(const std::string& path, FileOpener& opener, const ChainRules& rules,
+                      std::vector<std::string>& notes) {
+    std::vector<Image> links;
+    links.push_back(read_image(path, opener));
+    while (links.back().descriptor.has_parent()) {
+        if (links.size() > rules.layer && !shows_parent(links.back())) {
+            notes.push_back(concat("'", links.back().path,
+                                   "' is a delta, but its flat extents hide the parent '",
+                                   printable(links.back().descriptor.parent_file_name_hint), "' entirely"));
+            break;
+        }
+        Image parent = ParentFinder(links.back(), opener, rules, notes).find();
+        refuse_loop(links, parent);
+        links.push_back(std::move(parent));
+    }
+    if (rules.layer >= links.size())
+        throw Error(ErrorKind::usage, concat("--layer ", rules.layer, ": the chain of '", path, "' has ",
+                                             links.size(), " layers, 0 to ", links.size() - 1));
+    links.erase(links.begin(), links.begin() + rules.layer);
+    return {std::move(links)};
+}
+
+BlockMap map_chain(const ImageChain& chain, FileOpener& opener, const ReadRules& rules,
+                   std::vector<std::string>& notes) {
+    std::vector<Layer> layers;
+    for (std::uint32_t depth = 0; depth < chain.images.size(); ++depth) {
+        const Image& image = chain.images[depth];
+        layers.push_back(with_context(depth == 0 ? "" : concat("parent '", image.path, "'"),
+                                      [&] { return read_layer(image, depth, opener, rules, notes); }));
+        const Sectors size = layers.back().capacity();
+        if (depth > 0 && size != layers[depth - 1].capacity())
+            notes.push_back(concat("'", image.path, "' has ", size.count(), " sectors, its child ",
+                                   layers[depth - 1].capacity().count(),
+                                   size < layers[depth - 1].capacity()
+                                       ? "; beyond the parent's end there are zeros"
+                                       : "; the rest of the parent is not seen"));
+    }
+    return flatten(layers);
+}
+
+}  // namespace vmdkdm

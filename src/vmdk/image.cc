@@ -30,12 +30,11 @@ std::string load_descriptor_text(const File& file, const std::string& path) {
     std::string text(std::min<std::size_t>(size, 4096), '\0');
     file.read_at(Bytes(0), std::as_writable_bytes(std::span(text)));
     if (const auto kind = signed_kind(std::as_bytes(std::span(text))))
-        throw Error(ErrorKind::format,
-                    concat("'", path, "' is ", *kind, "; this version attaches flat images only"));
+        throw Error(ErrorKind::format, concat("it is ", *kind, "; this version attaches flat images only"));
     if (!looks_like_descriptor(text)) {
         const bool is_data = path.find("-flat.vmdk") != std::string::npos;
         throw Error(ErrorKind::format,
-                    concat("'", path, "' is not a VMDK descriptor",
+                    concat("it is not a VMDK descriptor",
                            is_data ? " (it looks like the data of an image: name the descriptor beside it)"
                                    : " (expected a text with a 'version' line)"));
     }
@@ -94,9 +93,11 @@ void note_shared_ranges(const std::vector<std::pair<const File*, const ExtentDes
 
 void note_oddities(const Image& image, std::vector<std::string>& notes) {
     if (image.descriptor.has_parent())
-        notes.push_back(concat("'", image.path, "' is a delta of '",
-                               printable(image.descriptor.parent_file_name_hint),
-                               "', but its flat extents hide that parent entirely; it is not opened"));
+        notes.push_back(concat("'", image.path, "' is a snapshot of ",
+                               image.descriptor.parent_file_name_hint.empty()
+                                   ? "another image"
+                                   : concat("'", printable(image.descriptor.parent_file_name_hint), "'"),
+                               ", but its flat extents hide that entirely; it is not opened"));
     if (const auto filters = image.descriptor.ddb.get("iofilters"); filters && !filters->empty())
         notes.push_back(concat("I/O filters were active on '", image.path, "' (", printable(*filters),
                                "); newer data may be elsewhere"));

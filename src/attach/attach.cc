@@ -98,7 +98,7 @@ LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOpt
     LoopDevice loop = LoopDevice::attach(kernel, config);
     if (config.direct_io && !kernel.loop_does_direct_io(loop.held()))
         throw Error(ErrorKind::refused, concat("the file system of '", config.file_path,
-                                               "' does not allow direct I/O here (see --direct-io)"));
+                                               "' does not allow direct I/O here (use --direct-io=auto)"));
     return loop;
 }
 
@@ -160,6 +160,7 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
     AttachResult result{kernel.device_path(disk.name()), {}};
     if (options.partitions) make_partitions(plan, options, disk, taken, kernel, built, result, notes);
     if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
+    kernel.throw_if_interrupted();
     built.keep();
     return result;
 }

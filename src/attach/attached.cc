@@ -57,31 +57,52 @@ std::optional<std::string> find_image(const std::string& id, const std::vector<A
     return std::nullopt;
 }
 
-}  // namespace
-
-std::optional<DmInfo> find_attached(Kernel& kernel, const std::string& id) {
-    const std::string uuid = disk_uuid(id);
-    for (DmInfo& device : kernel.list_devices())
-        if (device.uuid == uuid) return std::move(device);
-    return std::nullopt;
+AttachedDisk describe_disk(const std::string& id, DmInfo device, Kernel& kernel) {
+    AttachedDisk disk;
+    disk.id = id;
+    if (device.live_table) disk.capacity = kernel.live_table(device.name).length();
+    disk.mount_points = kernel.mount_points(device.device);
+    disk.device = std::move(device);
+    return disk;
 }
+
+AttachedPartition describe_partition(unsigned number, DmInfo device, Kernel& kernel) {
+    AttachedPartition partition;
+    partition.number = number;
+    if (device.live_table) {
+        const Table table = kernel.live_table(device.name);
+        partition.size = table.length();
+        if (const auto* linear = std::get_if<LinearTarget>(&table.lines().front().target))
+            partition.start = linear->offset;
+    }
+    partition.mount_points = kernel.mount_points(device.device);
+    partition.device = std::move(device);
+    return partition;
+}
+
+std::vector<AttachedLower> lowers_of(const DmInfo& device, const std::map<DeviceNumber, LoopInfo>& loops,
+                                     Kernel& kernel) {
+    std::vector<AttachedLower> lowers;
+    for (const DeviceNumber number : kernel.dependencies(device.name)) {
+        const auto loop = loops.find(number);
+        lowers.push_back({number, loop == loops.end() ? std::nullopt : std::optional(loop->second)});
+    }
+    std::sort(lowers.begin(), lowers.end(),
+              [](const AttachedLower& a, const AttachedLower& b) { return a.device < b.device; });
+    return lowers;
+}
+
+}  // namespace
 
 std::vector<AttachedDisk> list_attached(Kernel& kernel) {
     std::map<std::string, AttachedDisk> by_id;
     std::vector<std::pair<std::string, AttachedPartition>> partitions;
     for (DmInfo& device : kernel.list_devices()) {
         const std::optional<OwnUuid> own = parse_own_uuid(device.uuid);
-        if (!own) continue;
-        std::vector<std::string> mounts = kernel.mount_points(device.device);
-        if (own->partition == 0) {
-            AttachedDisk& disk = by_id[own->id];
-            disk.id = own->id;
-            disk.device = std::move(device);
-            disk.mount_points = std::move(mounts);
-        } else {
-            partitions.emplace_back(own->id,
-                                    AttachedPartition{own->partition, std::move(device), std::move(mounts)});
-        }
+        if (own && own->partition == 0)
+            by_id[own->id] = describe_disk(own->id, std::move(device), kernel);
+        else if (own)
+            partitions.emplace_back(own->id, describe_partition(own->partition, std::move(device), kernel));
     }
     if (by_id.empty()) return {};
     for (auto& [id, partition] : partitions)
@@ -92,15 +113,10 @@ std::vector<AttachedDisk> list_attached(Kernel& kernel) {
     for (LoopInfo& loop : kernel.list_loops()) loops.emplace(loop.device, std::move(loop));
     std::vector<AttachedDisk> disks;
     for (auto& [id, disk] : by_id) {
-        for (const DeviceNumber number : kernel.dependencies(disk.device.name)) {
-            const auto loop = loops.find(number);
-            disk.lowers.push_back({number, loop == loops.end() ? std::nullopt : std::optional(loop->second)});
-        }
-        std::sort(disk.lowers.begin(), disk.lowers.end(),
-                  [](const AttachedLower& a, const AttachedLower& b) { return a.device < b.device; });
+        disk.lowers = lowers_of(disk.device, loops, kernel);
+        disk.image = find_image(id, disk.lowers);
         std::sort(disk.partitions.begin(), disk.partitions.end(),
                   [](const AttachedPartition& a, const AttachedPartition& b) { return a.number < b.number; });
-        disk.image = find_image(id, disk.lowers);
         disks.push_back(std::move(disk));
     }
     std::sort(disks.begin(), disks.end(),

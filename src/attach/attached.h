@@ -13,6 +13,8 @@ namespace vmdkdm {
 struct AttachedPartition {
     unsigned number = 0;
     DmInfo device;
+    Sectors start;  ///< on the disk
+    Sectors size;
     std::vector<std::string> mount_points;
 };
 
@@ -25,7 +27,9 @@ struct AttachedLower {
 struct AttachedDisk {
     std::string id;
     DmInfo device;
-    std::optional<std::string> image;  ///< path of the descriptor; none when it was moved or deleted
+    Sectors capacity;
+    std::optional<std::string>
+        image;  ///< path of the descriptor; none when nothing in the kernel leads to it
     std::vector<AttachedPartition> partitions;
     std::vector<AttachedLower> lowers;
     std::vector<std::string> mount_points;  ///< of a file system without a partition table
@@ -33,8 +37,5 @@ struct AttachedDisk {
 
 /// Disks of ours in the order of their names, what a killed attach left without a table included.
 std::vector<AttachedDisk> list_attached(Kernel& kernel);
-
-/// The disk with this image id, when it is attached. Cheaper than list_attached(): asks for names only.
-std::optional<DmInfo> find_attached(Kernel& kernel, const std::string& id);
 
 }  // namespace vmdkdm

@@ -82,7 +82,7 @@ void wait_for_loops(const AttachedDisk& disk, const DetachOptions& options, Kern
         std::string left;
         for (const LoopInfo& now : kernel.list_loops())
             for (const AttachedLower& lower : disk.lowers)
-                if (lower.loop && lower.loop->device == now.device &&
+                if (lower.loop && lower.loop->autoclear && lower.loop->device == now.device &&
                     lower.loop->backing_identity == now.backing_identity)
                     left += (left.empty() ? "" : ", ") + now.node;
         if (left.empty()) return;

@@ -9,7 +9,8 @@ Error system_error(std::string_view what_failed, int error_number) {
     const ErrorKind kind = error_number == ENOENT || error_number == ENOTDIR ? ErrorKind::not_found
                            : error_number == EBUSY                           ? ErrorKind::busy
                                                                              : ErrorKind::system;
-    return {kind, std::string(what_failed) + ": " + std::generic_category().message(error_number)};
+    const std::string why = std::generic_category().message(error_number);
+    return {kind, what_failed.empty() ? why : std::string(what_failed) + ": " + why};
 }
 
 }  // namespace vmdkdm

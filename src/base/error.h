@@ -38,7 +38,8 @@ class TextError : public Error {
     explicit TextError(const std::string& message) : Error(ErrorKind::format, message) {}
 };
 
-/// "`what_failed`: <strerror>", with the kind that fits: ENOENT is not_found, EBUSY is busy, else system.
+/// "`what_failed`: <strerror>" (the latter alone when `what_failed` is empty), with the kind that fits:
+/// ENOENT is not_found, EBUSY is busy, else system.
 [[nodiscard]] Error system_error(std::string_view what_failed, int error_number);
 
 /// `body()`, with `context` added to whatever Error it throws (but a TextError).

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "attach/guard.h"
 #include "attach/in_place.h"
@@ -14,6 +15,7 @@
 #include "cli/output.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
+#include "plan/names.h"
 
 namespace vmdkdm {
 namespace {
@@ -21,13 +23,17 @@ namespace {
 struct AttachCommandOptions {
     ImageOptions image;
     PlanShapeOptions shape;
-    DirectIo direct_io = DirectIo::automatic;
+    std::string direct_io = "auto";
     bool no_partitions = false;
-    std::string delimiter;
-    bool has_delimiter = false;
+    std::optional<std::string> delimiter;
     bool no_udev = false;
     bool json = false;
 };
+
+const std::map<std::string, DirectIo> direct_io_words = {
+    {"auto", DirectIo::automatic}, {"on", DirectIo::on}, {"off", DirectIo::off}};
+
+Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 void print_as_json(const AttachResult& result, const Plan& plan, const Image& image) {
     Json partitions = Json::array();
@@ -36,14 +42,14 @@ void print_as_json(const AttachResult& result, const Plan& plan, const Image& im
                               {"path", device.path},
                               {"start", to_bytes(device.partition.start).count()},
                               {"size", to_bytes(device.partition.size).count()},
-                              {"type", device.partition.type},
-                              {"name", device.partition.name},
-                              {"uuid", device.partition.uuid}});
+                              {"type", or_null(device.partition.type)},
+                              {"label", or_null(device.partition.label)},
+                              {"uuid", or_null(device.partition.uuid)}});
     print_json({{"name", plan.disk.name},
                 {"image", image.file->path()},
                 {"disk", result.disk_path},
                 {"uuid", plan.disk.uuid},
-                {"size", to_bytes(plan.disk.table.length()).count()},
+                {"capacity", to_bytes(plan.disk.table.length()).count()},
                 {"readOnly", plan.read_only},
                 {"sectorSize", plan.logical_sector_size},
                 {"partitions", partitions}});
@@ -54,24 +60,30 @@ void print_as_text(const AttachResult& result) {
     for (const PartitionDevice& device : result.partitions) std::cout << device.path << "\n";
 }
 
+AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, OpenImage& opened) {
+    AttachOptions attach_options;
+    attach_options.direct_io = direct_io_words.at(options.direct_io);
+    attach_options.partitions = !options.no_partitions;
+    attach_options.partition_delimiter = options.delimiter;
+    attach_options.image_path = opened.image().file->path();
+    if (options.delimiter) check_delimiter(plan.disk.name, *options.delimiter);
+
+    const SignalDelay delay;
+    LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
+    if (!plan.read_only) check_in_place(opened.image(), plan, kernel, opened.notes);
+    const AttachGuard guard(kernel, plan.id, plan.disk.name);
+    return attach(plan, attach_options, kernel, opened.notes);
+}
+
 void run(const AttachCommandOptions& options) {
     OpenImage opened = open_image(options.image);
-    if (!options.image.allow_damaged) refuse_damage(opened);
-    const Plan plan = plan_for(opened, options.shape);
-    const AttachResult result = with_context(concat("cannot attach '", options.image.image, "'"), [&] {
-        const SignalDelay delay;
-        LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
-        if (!plan.read_only) check_in_place(opened.image(), plan, kernel, opened.notes);
-        const AttachGuard guard(kernel, plan.id, plan.disk.name);
-        AttachOptions attach_options;
-        attach_options.direct_io = options.direct_io;
-        attach_options.partitions = !options.no_partitions;
-        if (options.has_delimiter) attach_options.partition_delimiter = options.delimiter;
-        attach_options.image_path = opened.image().file->path();
-        return attach(plan, attach_options, kernel, opened.notes);
+    with_context(concat("cannot attach '", options.image.image, "'"), [&] {
+        if (!options.image.allow_damaged) refuse_damage(opened);
+        const Plan plan = plan_for(opened, options.shape);
+        const AttachResult result = attach_plan(options, plan, opened);
+        print_notes(opened.notes);
+        options.json ? print_as_json(result, plan, opened.image()) : print_as_text(result);
     });
-    print_notes(opened.notes);
-    options.json ? print_as_json(result, plan, opened.image()) : print_as_text(result);
 }
 
 }  // namespace
@@ -83,22 +95,17 @@ void add_attach_command(CLI::App& app) {
     add_image_options(command, options->image);
     add_plan_options(command, options->shape);
     command.add_flag("--no-partitions", options->no_partitions, "Make the disk only");
-    CLI::Option* delimiter =
-        command.add_option("-p,--delimiter", options->delimiter,
-                           "Between disk name and partition number (default: 'p' after a digit)");
-    delimiter->type_name("TEXT");
-    static const std::map<std::string, DirectIo> direct_io_words = {
-        {"auto", DirectIo::automatic}, {"on", DirectIo::on}, {"off", DirectIo::off}};
+    command
+        .add_option("-p,--delimiter", options->delimiter,
+                    "Between disk name and partition number (default: 'p' after a digit)")
+        ->type_name("DELIMITER");
     command.add_option("--direct-io", options->direct_io, "Direct I/O of the loop devices: auto, on or off")
         ->type_name("WHEN")
-        ->transform(CLI::CheckedTransformer(direct_io_words).description(""));
+        ->check(CLI::IsMember({"auto", "on", "off"}).description(""));
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print one JSON object");
-    command.callback([options, delimiter] {
-        options->has_delimiter = delimiter->count() > 0;
-        run(*options);
-    });
+    command.callback([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -2,8 +2,11 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <iostream>
+#include <vector>
 
+#include "base/concat.h"
 #include "base/error.h"
 #include "version.h"
 
@@ -16,6 +19,35 @@ void raise_open_files_limit() {
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// What CLI11 would say of a command or an option that it does not know names neither.
+void refuse_unknown_words(const CLI::App& app, int argc, char** argv) {
+    if (argc < 2 || argv[1][0] == '-') return;
+    const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+    const bool known = std::any_of(commands.begin(), commands.end(), [argv](const CLI::App* command) {
+        return command->get_name() == argv[1];
+    });
+    if (!known)
+        throw Error(ErrorKind::usage, concat("'", argv[1], "' is not a command (see vmdk-dm --help)"));
+}
+
+int report_usage(const CLI::App& app, const CLI::ParseError& error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
+    const std::vector<CLI::App*> commands = app.get_subcommands();
+    const CLI::App& command = commands.empty() ? app : *commands.front();
+    std::string message = error.what();
+    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+        const std::vector<std::string> words = command.remaining();
+        const auto option = std::find_if(words.begin(), words.end(),
+                                         [](const std::string& word) { return word.starts_with('-'); });
+        message = option != words.end()
+                      ? concat("unknown option '", *option, "'")
+                      : concat("unexpected argument '", words.empty() ? "" : words.back(), "'");
+    }
+    std::cerr << "vmdk-dm: " << message << " (see vmdk-dm "
+              << (commands.empty() ? "" : command.get_name() + " ") << "--help)\n";
+    return static_cast<int>(ErrorKind::usage);
 }
 
 int report(const Error& error) {
@@ -40,15 +72,20 @@ int run_command_line(int argc, char** argv) {
     add_map_command(app);
     add_table_command(app);
 
+    app.get_formatter()->label("SUBCOMMAND", "COMMAND");
+    app.get_formatter()->label("Subcommands", "Commands");
+    app.get_formatter()->label("REQUIRED", "");
+    app.get_formatter()->label("TEXT", "");
+
     raise_open_files_limit();
     try {
+        refuse_unknown_words(app, argc, argv);
         app.parse(argc, argv);
         std::cout.flush();
         if (!std::cout) throw Error(ErrorKind::system, "cannot write to standard output");
         return 0;
     } catch (const CLI::ParseError& error) {
-        const int status = app.exit(error);
-        return status == 0 ? 0 : static_cast<int>(ErrorKind::usage);
+        return report_usage(app, error);
     } catch (const Error& error) {
         return report(error);
     } catch (const std::exception& error) {

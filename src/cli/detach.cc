@@ -23,21 +23,29 @@ struct DetachCommandOptions {
     DetachOptions detach;
 };
 
+bool is_called(const DmInfo& device, const std::string& wanted, Kernel& kernel) {
+    return device.name == wanted || kernel.device_path(device.name) == wanted;
+}
+
 // A device name, its path, or the path of an image; the name comes first.
-const AttachedDisk* find_disk(const std::vector<AttachedDisk>& disks, const std::string& wanted,
+const AttachedDisk& find_disk(const std::vector<AttachedDisk>& disks, const std::string& wanted,
                               Kernel& kernel) {
-    for (const AttachedDisk& disk : disks)
-        if (disk.device.name == wanted || kernel.device_path(disk.device.name) == wanted) return &disk;
+    for (const AttachedDisk& disk : disks) {
+        if (is_called(disk.device, wanted, kernel)) return disk;
+        for (const AttachedPartition& partition : disk.partitions)
+            if (is_called(partition.device, wanted, kernel))
+                throw Error(ErrorKind::usage,
+                            concat("'", wanted, "' is a partition of '", disk.device.name, "'"));
+    }
     std::string id;
     try {
         id = image_id(ConfinedOpener({}).open_image(wanted)->identity());
-    } catch (const Error& error) {
-        if (error.kind() == ErrorKind::not_found) return nullptr;
-        throw;
+    } catch (const Error&) {
+        id.clear();  // not a file either
     }
     for (const AttachedDisk& disk : disks)
-        if (disk.id == id) return &disk;
-    return nullptr;
+        if (disk.id == id) return disk;
+    throw Error(ErrorKind::not_found, concat("'", wanted, "' is not attached (see vmdk-dm list)"));
 }
 
 std::vector<const AttachedDisk*> choose(const std::vector<AttachedDisk>& disks,
@@ -46,9 +54,7 @@ std::vector<const AttachedDisk*> choose(const std::vector<AttachedDisk>& disks,
     if (options.all)
         for (const AttachedDisk& disk : disks) chosen.push_back(&disk);
     for (const std::string& wanted : options.wanted) {
-        const AttachedDisk* disk = find_disk(disks, wanted, kernel);
-        if (disk == nullptr)
-            throw Error(ErrorKind::not_found, concat("'", wanted, "' is not attached (see vmdk-dm list)"));
+        const AttachedDisk* disk = &find_disk(disks, wanted, kernel);
         if (std::find(chosen.begin(), chosen.end(), disk) == chosen.end()) chosen.push_back(disk);
     }
     return chosen;
@@ -59,6 +65,8 @@ void run(const DetachCommandOptions& options) {
         throw Error(ErrorKind::usage, "detach takes either names and images, or --all");
     LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
     const std::vector<AttachedDisk> disks = list_attached(kernel);
+
+    if (options.all && disks.empty()) std::cerr << "vmdk-dm: nothing is attached\n";
 
     // One disk in use does not keep the others attached; the first error is the status.
     Json detached = Json::array();

@@ -11,13 +11,20 @@ namespace {
 
 // What the user says, else what the image says of itself, else 512.
 std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted) {
-    if (wanted != 0) return wanted;
-    if (const std::optional<std::string> declared = opened.image().descriptor.ddb.get("logicalSectorSize")) {
-        if (*declared == "512" || *declared == "4096") return *declared == "512" ? 512 : 4096;
-        opened.notes.push_back(
-            concat("ddb.logicalSectorSize = \"", *declared, "\" is not understood (see --sector-size)"));
+    std::uint32_t size = wanted;
+    if (size == 0) {
+        const std::string declared = opened.image().descriptor.ddb.get("logicalSectorSize").value_or("");
+        if (declared == "512" || declared == "4096")
+            size = declared == "512" ? 512 : 4096;
+        else if (!declared.empty())
+            opened.notes.push_back(
+                concat("ddb.logicalSectorSize = \"", declared, "\" is not understood (see --sector-size)"));
     }
-    return sector_size_by_gpt(opened.map, 512);
+    const std::uint32_t by_gpt = sector_size_by_gpt(opened.map, size == 0 ? 512 : size);
+    if (size != 0 && by_gpt != size)
+        opened.notes.push_back(concat("the disk's GPT has sectors of ", by_gpt, " bytes, so with ", size,
+                                      " no partitions will be found (see --sector-size)"));
+    return size == 0 ? by_gpt : size;
 }
 
 }  // namespace
@@ -61,7 +68,7 @@ void add_plan_options(CLI::App& command, PlanShapeOptions& options) {
         .add_option("--sector-size", options.sector_size,
                     "Logical sector of the disk, 512 or 4096 (default: what the image says)")
         ->type_name("BYTES")
-        ->check(CLI::IsMember({512, 4096}));
+        ->check(CLI::IsMember({512, 4096}).description(""));
 }
 
 OpenRules open_rules(const ImageOptions& options) {
@@ -90,7 +97,7 @@ void refuse_damage(const OpenImage& opened) {
 
 Plan plan_for(OpenImage& opened, const PlanShapeOptions& options) {
     PlanOptions plan_options;
-    plan_options.name = options.name.empty() ? default_name(opened.image().path) : options.name;
+    plan_options.name = options.name.value_or(default_name(opened.image().path));
     check_name(plan_options.name);
     plan_options.id = image_id(opened.image().file->identity());
     plan_options.in_place = options.in_place;

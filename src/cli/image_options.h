@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ void add_image_options(CLI::App& command, ImageOptions& options);
 
 /// The options that shape the plan: alike on attach and table.
 struct PlanShapeOptions {
-    std::string name;  ///< empty: after the image
+    std::optional<std::string> name;  ///< none: after the image
     bool in_place = false;
     std::uint32_t sector_size = 0;  ///< 0: what the DDB or the GPT says
 };

@@ -1,4 +1,5 @@
 // vmdk-dm info: what the descriptor says. Opens nothing but the descriptor.
+#include <charconv>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -20,6 +21,13 @@ struct InfoOptions {
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 Json or_null(const std::optional<std::string>& text) { return text ? Json(*text) : Json(nullptr); }
 
+Json number_or_null(const std::optional<std::string>& text) {
+    std::uint64_t value = 0;
+    if (!text) return nullptr;
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+    return error == std::errc() && end == text->data() + text->size() ? Json(value) : Json(nullptr);
+}
+
 bool stores_bytes(const ExtentDescriptor& extent) { return !extent.file_name.empty(); }
 
 Json extent_as_json(const ExtentDescriptor& extent, Sectors start) {
@@ -35,7 +43,9 @@ Json geometry_of(const DiskDatabase& ddb) {
     const auto heads = ddb.get("geometry.heads");
     const auto sectors = ddb.get("geometry.sectors");
     if (!cylinders && !heads && !sectors) return nullptr;
-    return {{"cylinders", or_null(cylinders)}, {"heads", or_null(heads)}, {"sectors", or_null(sectors)}};
+    return {{"cylinders", number_or_null(cylinders)},
+            {"heads", number_or_null(heads)},
+            {"sectors", number_or_null(sectors)}};
 }
 
 void print_as_json(const Image& image) {
@@ -47,7 +57,8 @@ void print_as_json(const Image& image) {
         start += extent.size;
     }
     Json ddb = Json::object();
-    for (const auto& [key, value] : descriptor.ddb.entries()) ddb[key] = value;
+    for (const auto& [key, value] : descriptor.ddb.entries())
+        if (!ddb.contains(key)) ddb[key] = value;
     print_json(
         {{"image", image.file->path()},
          {"createType", or_null(descriptor.create_type)},
@@ -58,7 +69,7 @@ void print_as_json(const Image& image) {
          {"parentFileNameHint", or_null(descriptor.parent_file_name_hint)},
          {"encoding", or_null(descriptor.encoding)},
          {"adapterType", or_null(descriptor.ddb.get("adapterType"))},
-         {"hardwareVersion", or_null(descriptor.ddb.get("virtualHWVersion"))},
+         {"hardwareVersion", number_or_null(descriptor.ddb.get("virtualHWVersion"))},
          {"geometry", geometry_of(descriptor.ddb)},
          {"extents", extents},
          {"ddb", ddb}});

@@ -17,7 +17,12 @@ struct ListOptions {
 };
 
 Json lower_as_json(const AttachedLower& lower) {
-    if (!lower.loop) return {{"device", to_string(lower.device)}, {"loop", nullptr}, {"file", nullptr}};
+    if (!lower.loop)
+        return {{"device", to_string(lower.device)},
+                {"loop", nullptr},
+                {"file", nullptr},
+                {"readOnly", nullptr},
+                {"directIo", nullptr}};
     return {{"device", to_string(lower.device)},
             {"loop", lower.loop->node},
             {"file", lower.loop->backing_file},
@@ -33,6 +38,8 @@ void print_as_json(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
             partitions.push_back({{"number", partition.number},
                                   {"path", kernel.device_path(partition.device.name)},
                                   {"device", to_string(partition.device.device)},
+                                  {"start", to_bytes(partition.start).count()},
+                                  {"size", to_bytes(partition.size).count()},
                                   {"mounts", partition.mount_points}});
         Json lowers = Json::array();
         for (const AttachedLower& lower : disk.lowers) lowers.push_back(lower_as_json(lower));
@@ -41,6 +48,7 @@ void print_as_json(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
                         {"disk", kernel.device_path(disk.device.name)},
                         {"device", to_string(disk.device.device)},
                         {"uuid", disk.device.uuid},
+                        {"capacity", to_bytes(disk.capacity).count()},
                         {"readOnly", disk.device.read_only},
                         {"deferredRemove", disk.device.deferred_remove},
                         {"mounts", disk.mount_points},
@@ -76,7 +84,7 @@ void print_as_text(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
     for (const AttachedDisk& disk : disks) {
         const std::string access = disk.device.read_only ? "ro" : "rw";
         table.add({kernel.device_path(disk.device.name), access, joined(disk.mount_points), backing_of(disk),
-                   disk.image.value_or("(no longer found)")});
+                   disk.image.value_or("(unknown)")});
         for (const AttachedPartition& partition : disk.partitions)
             table.add({kernel.device_path(partition.device.name), access, joined(partition.mount_points),
                        disk.device.name, ""});

@@ -56,9 +56,10 @@ class RealFile : public File {
     Bytes size_;
 };
 
+// The message of a failure names no path; the caller has.
 std::string real_path(const std::string& path) {
     const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
-    if (!resolved) throw system_error(concat("cannot open '", path, "'"), errno);
+    if (!resolved) throw system_error("", errno);
     return resolved.get();
 }
 
@@ -81,7 +82,7 @@ std::optional<std::string> path_below(const std::string& directory, const std::s
 // symlink stands in the way.
 std::optional<UniqueFd> locate_below(const std::string& directory, const std::string& relative) {
     const UniqueFd root(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!root) throw system_error(concat("cannot open '", directory, "'"), errno);
+    if (!root) throw system_error(concat("'", directory, "'"), errno);
     struct open_how how = {};
     how.flags = O_PATH | O_CLOEXEC;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
@@ -95,7 +96,7 @@ std::optional<UniqueFd> locate_below(const std::string& directory, const std::st
     if (fd < 0 && errno == ENOSYS)
         throw Error(ErrorKind::system,
                     "this kernel has no openat2 (Linux 5.6), so files cannot be opened safely");
-    if (fd < 0) throw system_error(concat("cannot open '", directory, "/", relative, "'"), errno);
+    if (fd < 0) throw system_error(concat("'", directory, "/", relative, "'"), errno);
     UniqueFd located(static_cast<int>(fd));
     // O_PATH opens a symlink itself when it is the last component.
     struct stat status = {};
@@ -116,7 +117,7 @@ FilePtr open_located(const UniqueFd& located, const std::string& path, bool allo
     // Reopening the handle, not the path: what was checked is what is read.
     const std::string handle = concat("/proc/self/fd/", located.get());
     UniqueFd fd(::open(handle.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd) throw system_error(concat("cannot open '", path, "'"), errno);
+    if (!fd) throw system_error(concat("'", path, "'"), errno);
     if (!is_device)
         return std::make_shared<RealFile>(path, std::move(fd), FileKind::regular,
                                           FileIdentity{status.st_dev, status.st_ino},
@@ -130,7 +131,7 @@ FilePtr open_located(const UniqueFd& located, const std::string& path, bool allo
 
 UniqueFd locate(const std::string& path) {
     UniqueFd located(::open(path.c_str(), O_PATH | O_CLOEXEC));
-    if (!located) throw system_error(concat("cannot open '", path, "'"), errno);
+    if (!located) throw system_error(concat("'", path, "'"), errno);
     return located;
 }
 
@@ -187,7 +188,8 @@ FilePtr ConfinedOpener::open_beside(const File& from, const std::string& name) {
     }
     // A symlink may still lead into a directory that the user allowed by name.
     if (met_symlink) {
-        const std::string real = real_path(absolute);
+        const std::string real =
+            with_context(concat("'", absolute, "'"), [&] { return real_path(absolute); });
         for (const Root& root : allowed_) {
             const std::optional<std::string> relative = path_below(root.path, real);
             if (!relative) continue;
@@ -197,7 +199,8 @@ FilePtr ConfinedOpener::open_beside(const File& from, const std::string& name) {
     }
     if (not_found) throw *not_found;
     if (allow_devices_ && absolute.starts_with("/dev/")) {
-        const std::string real = real_path(absolute);
+        const std::string real =
+            with_context(concat("'", absolute, "'"), [&] { return real_path(absolute); });
         const UniqueFd located = locate(real);
         if (is_block_device(located)) return open_located(located, real, true);
         throw Error(ErrorKind::refused, concat("'", name, "' is not a block device"));

@@ -50,7 +50,11 @@ __attribute__((format(printf, 5, 6))) void keep_library_message(int level, const
 class DmTask {
   public:
     DmTask(int type, std::string what) : task_(::dm_task_create(type)), what_(std::move(what)) {
-        if (task_ == nullptr) fail(ENOMEM);
+        // The first task of all opens /dev/mapper/control.
+        if (task_ == nullptr)
+            throw Error(ErrorKind::system, ::geteuid() == 0
+                                               ? "this kernel offers no device mapper (modprobe dm_mod?)"
+                                               : "needs root");
     }
     DmTask(int type, const std::string& what, const std::string& name) : DmTask(type, what) {
         check(::dm_task_set_name(task_, name.c_str()));
@@ -105,8 +109,8 @@ bool udevd_runs() {
     return runs;
 }
 
-// Quarantine: nothing activates what is inside (LVM, MD, udisks), and a clone's links do not replace the
-// host's.
+// Quarantine, as far as cookie flags go: the rules of LVM and udisks skip the device (mdadm's heed neither
+// flag, and the loops below carry none), and a clone's links do not replace those of the host.
 constexpr std::uint16_t quarantine_flags = DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
 
 // The node of a mapped device: devtmpfs and udev have it as /dev/dm-N.
@@ -138,7 +142,7 @@ std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>
     for (const std::string& name : nodes) ::dm_mknodes(name.c_str());
     ::dm_task_update_nodes();
     return concat("udev did not answer within ", udev_deadline.count(),
-                  " s; links under /dev/disk may be missing (see --no-udev)");
+                  " s; links under /dev/disk may be missing or stale (see --no-udev)");
 }
 
 }  // namespace
@@ -146,8 +150,8 @@ std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>
 LinuxKernel::LinuxKernel(UdevUse udev) : with_udev_(udev == UdevUse::automatic && udevd_runs()) {
     ::dm_log_with_errno_init(keep_library_message);
     if (with_udev_ && ::dm_udev_get_sync_support() == 0) with_udev_ = false;
-    // Read by libdevmapper at its first use: it then makes and removes the nodes in /dev/mapper itself.
-    if (!with_udev_) ::setenv("DM_DISABLE_UDEV", "1", 1);
+    // Without udev no task is given a cookie, and libdevmapper makes and removes the nodes in /dev/mapper
+    // itself.
 }
 
 LinuxKernel::~LinuxKernel() {

@@ -40,6 +40,7 @@ struct LoopInfo {
     FileIdentity backing_identity;
     bool read_only = false;
     bool direct_io = false;
+    bool autoclear = false;
 };
 
 /// A mapped device as the kernel describes it.
@@ -59,9 +60,9 @@ struct Partition {
     Sectors start;
     Sectors size;
     bool extended = false;
-    std::string type;  ///< GPT: type UUID; MBR: "0x83"
-    std::string name;  ///< GPT partition name, may be empty
-    std::string uuid;  ///< partition UUID, may be empty
+    std::string type;   ///< GPT: type UUID; MBR: "0x83"
+    std::string label;  ///< GPT partition name, may be empty
+    std::string uuid;   ///< partition UUID, may be empty
 };
 
 /// Who uses a block device.

@@ -93,6 +93,7 @@ std::vector<LoopInfo> LinuxKernel::list_loops() {
         info.backing_identity = {status.lo_device, status.lo_inode};
         info.read_only = (status.lo_flags & LO_FLAGS_READ_ONLY) != 0;
         info.direct_io = (status.lo_flags & LO_FLAGS_DIRECT_IO) != 0;
+        info.autoclear = (status.lo_flags & LO_FLAGS_AUTOCLEAR) != 0;
         loops.push_back(std::move(info));
     }
     return loops;

@@ -45,7 +45,7 @@ std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk,
         partition.size = Sectors(static_cast<std::uint64_t>(::blkid_partition_get_size(found)));
         partition.extended = ::blkid_partition_is_extended(found) != 0;
         partition.type = type_of(found);
-        partition.name = text_or_empty(::blkid_partition_get_name(found));
+        partition.label = text_or_empty(::blkid_partition_get_name(found));
         partition.uuid = text_or_empty(::blkid_partition_get_uuid(found));
         partitions.push_back(std::move(partition));
     }

@@ -1,5 +1,6 @@
 #include "plan/names.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <filesystem>
@@ -12,10 +13,18 @@ namespace {
 
 constexpr std::string_view allowed_signs = "#+-.:=@_";
 constexpr std::string_view disk_suffix = "-disk";
+constexpr std::size_t max_dm_name_length = 127;  // DM_NAME_LEN is 128 with the NUL
+constexpr unsigned max_partition_number = 128;   // of a GPT as it is usually made
 
 bool is_allowed(char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
            allowed_signs.find(c) != std::string_view::npos;
+}
+
+void check_characters(std::string_view what, const std::string& text) {
+    if (!std::all_of(text.begin(), text.end(), is_allowed))
+        throw Error(ErrorKind::usage,
+                    concat(what, " '", text, "' holds a character outside A-Z a-z 0-9 ", allowed_signs));
 }
 
 std::optional<std::uint64_t> parse_hex(std::string_view text) {
@@ -48,10 +57,16 @@ void check_name(const std::string& name) {
         throw Error(ErrorKind::usage,
                     concat("the device name '", name, "' is ", name.size(), " bytes long (at most ",
                            max_name_length, "; choose a shorter one with --name)"));
-    for (const char c : name)
-        if (!is_allowed(c))
-            throw Error(ErrorKind::usage, concat("the device name '", name,
-                                                 "' holds a character outside A-Z a-z 0-9 ", allowed_signs));
+    check_characters("the device name", name);
+}
+
+void check_delimiter(const std::string& disk, const std::string& delimiter) {
+    check_characters("the delimiter", delimiter);
+    const std::size_t longest = partition_name(disk, max_partition_number, delimiter).size();
+    if (longest > max_dm_name_length)
+        throw Error(ErrorKind::usage,
+                    concat("with the delimiter '", delimiter, "' names of partitions are up to ", longest,
+                           " bytes long (at most ", max_dm_name_length, ")"));
 }
 
 std::string partition_name(const std::string& disk, unsigned number,

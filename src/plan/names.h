@@ -22,6 +22,9 @@ void check_name(const std::string& name);
 std::string partition_name(const std::string& disk, unsigned number,
                            const std::optional<std::string>& delimiter);
 
+/// Throws Error (usage) when `delimiter` makes names that cannot be.
+void check_delimiter(const std::string& disk, const std::string& delimiter);
+
 /// The <id> of our UUIDs: device and inode of the descriptor. The kernel keeps dm UUIDs unique, so the same
 /// image is not attached twice. Not stable over boots; nothing persistent is named after it.
 std::string image_id(const FileIdentity& identity);

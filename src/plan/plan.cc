@@ -35,6 +35,26 @@ bool aligned_to(const Table& table, std::uint32_t block_size) {
     });
 }
 
+// Each sector of the disk must have a sector of its own in a file.
+void refuse_unless_purely_stored(const Table& table) {
+    std::vector<std::pair<std::pair<std::uint32_t, Sectors>, Sectors>> used;  // file, first sector; sectors
+    for (const TableLine& line : table.lines()) {
+        const auto* linear = std::get_if<LinearTarget>(&line.target);
+        if (linear == nullptr)
+            throw Error(ErrorKind::refused,
+                        concat("--in-place needs a purely flat image: in this one, ", line.length.count(),
+                               " sectors from ", line.start.count(), " on are stored in no file"));
+        used.push_back({{std::get<PlannedDevice>(linear->device).index, linear->offset}, line.length});
+    }
+    std::sort(used.begin(), used.end());
+    for (std::size_t i = 1; i < used.size(); ++i) {
+        const auto& [place, length] = used[i - 1];
+        const auto& next = used[i].first;
+        if (place.first == next.first && place.second + length > next.second)
+            throw Error(ErrorKind::refused, "--in-place: two extents share sectors of a file");
+    }
+}
+
 bool has_gpt_at(const BlockMap& map, std::uint64_t offset) {
     constexpr std::string_view signature = "EFI PART";
     std::array<char, signature.size()> found{};
@@ -70,10 +90,7 @@ Plan make_plan(const BlockMap& map, const PlanOptions& options) {
               options.logical_sector_size,
               512};
     for (const MappedFile& mapped : map.files()) plan.lowers.push_back({mapped.file});
-    if (options.in_place && plan.disk.table.has_zero_target())
-        throw Error(ErrorKind::refused,
-                    "--in-place needs a purely flat image: this one has zero extents, and what is "
-                    "written to those would be lost");
+    if (options.in_place) refuse_unless_purely_stored(plan.disk.table);
     if (aligned_to(plan.disk.table, options.logical_sector_size))
         plan.loop_block_size = options.logical_sector_size;
     return plan;

@@ -35,12 +35,12 @@ struct Plan {
 struct PlanOptions {
     std::string name;
     std::string id;
-    bool in_place = false;                    ///< writable; refused unless every sector is stored in a file
+    bool in_place = false;  ///< writable; refused unless each sector has one of its own in a file
     std::uint32_t logical_sector_size = 512;  ///< 512 or 4096
 };
 
-/// One line per run: the strategy for flat images. Throws Error (refused) for an in-place plan with zero
-/// runs, because dm-zero swallows writes.
+/// One line per run: the strategy for flat images. Throws Error (refused) for an in-place plan with a run
+/// that is not stored (dm-zero swallows writes) or that shares sectors of its file with another.
 Plan make_plan(const BlockMap& map, const PlanOptions& options);
 
 /// The disk as `dmsetup create --concise` and dm-mod.create= take it; loops are named /dev/loop0 and so on.

@@ -31,19 +31,21 @@ std::string read_text(const File& file, Bytes offset, std::size_t size) {
 }
 
 std::string load_descriptor_text(const File& file, const std::string& path) {
-    // One byte more than is allowed, so that the parser can refuse what is longer.
-    const std::size_t size = std::min<std::size_t>(file.size().count(), max_descriptor_bytes + 1);
+    const std::size_t size =
+        static_cast<std::size_t>(std::min<std::uint64_t>(file.size().count(), max_descriptor_bytes));
     std::string text = read_text(file, Bytes(0), std::min<std::size_t>(size, 4096));
     if (const auto kind = undescribed_kind(std::as_bytes(std::span(text))))
-        throw Error(ErrorKind::format,
-                    concat("'", path, "' is ", *kind, ": name the descriptor that goes with it"));
+        throw Error(ErrorKind::format, concat("it is ", *kind, ": name the descriptor that goes with it"));
     if (!looks_like_descriptor(text)) {
         const bool is_data = path.find("-flat.vmdk") != std::string::npos;
         throw Error(ErrorKind::format,
-                    concat("'", path, "' is not a VMDK descriptor",
+                    concat("it is not a VMDK descriptor",
                            is_data ? " (it looks like the data of an image: name the descriptor beside it)"
                                    : " (expected a text with a 'version' line)"));
     }
+    if (file.size() > Bytes(max_descriptor_bytes))
+        throw Error(ErrorKind::format, concat("'", path, "': the descriptor is ", file.size().count(),
+                                              " bytes long (at most ", max_descriptor_bytes, " are read)"));
     return text + read_text(file, Bytes(text.size()), size - text.size());
 }
 

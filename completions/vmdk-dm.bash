@@ -1,0 +1,96 @@
+# Bash completion of vmdk-dm(8). Installed as bash-completion/completions/vmdk-dm; may also be sourced.
+# shellcheck shell=bash
+
+# Names of the attached disks. Read from sysfs and not from `vmdk-dm list`, which needs root, so that it works for
+# whoever is about to type sudo.
+_vmdk_dm_disks() {
+    local uuid_file uuid name
+    for uuid_file in /sys/block/dm-*/dm/uuid; do
+        { read -r uuid <"$uuid_file" && read -r name <"${uuid_file%uuid}name"; } 2>/dev/null || continue
+        if [[ $uuid == VMDK-*-disk && $name == "$1"* ]]; then COMPREPLY+=("$name"); fi
+    done
+}
+
+_vmdk_dm_images() {
+    local cur=$1 path
+    compopt -o filenames 2>/dev/null
+    if declare -F _filedir >/dev/null; then
+        _filedir vmdk
+        return
+    fi
+    while IFS= read -r path; do COMPREPLY+=("$path"); done < <(
+        compgen -A directory -- "$cur"
+        compgen -A file -X '!*.[vV][mM][dD][kK]' -- "$cur"
+    )
+}
+
+_vmdk_dm_directories() {
+    local path
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r path; do COMPREPLY+=("$path"); done < <(compgen -A directory -- "$1")
+}
+
+# _vmdk_dm_words CURRENT WORD...: those words that begin with CURRENT
+_vmdk_dm_words() {
+    local cur=$1 word
+    shift
+    for word; do
+        if [[ $word == "$cur"* ]]; then COMPREPLY+=("$word"); fi
+    done
+}
+
+_vmdk_dm() {
+    COMPREPLY=()
+    # Bash takes "--name=web" for three words.
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    if [[ $cur == = ]]; then
+        cur=
+    elif [[ $prev == = && $COMP_CWORD -ge 2 ]]; then
+        prev=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+
+    local command=${COMP_WORDS[1]}
+    if [[ $COMP_CWORD -eq 1 ]]; then
+        if [[ $cur == -* ]]; then
+            _vmdk_dm_words "$cur" -h --help --version
+        else
+            _vmdk_dm_words "$cur" attach detach list info map table
+        fi
+        return
+    fi
+
+    local image_options=(--allow-path --allow-devices --allow-short)
+    local device_options=(--name --in-place --sector-size)
+    local options
+    case $command in
+    attach)
+        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --direct-io --no-udev --json)
+        ;;
+    detach) options=(--all --deferred --no-udev --json) ;;
+    list) options=(--json) ;;
+    info | map) options=("${image_options[@]}" --json) ;;
+    table) options=("${image_options[@]}" "${device_options[@]}" --json --concise) ;;
+    *) return ;;
+    esac
+    options+=(-h --help)
+
+    case $prev in
+    --allow-path) _vmdk_dm_directories "$cur"; return ;;
+    --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
+    --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
+    --name | -p | --delimiter) return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        _vmdk_dm_words "$cur" "${options[@]}"
+        return
+    fi
+    case $command in
+    attach | info | map | table) _vmdk_dm_images "$cur" ;;
+    detach)
+        _vmdk_dm_disks "$cur"
+        _vmdk_dm_images "$cur"
+        ;;
+    esac
+}
+
+complete -F _vmdk_dm vmdk-dm

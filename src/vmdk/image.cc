@@ -7,8 +7,10 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/little_endian.h"
+#include "vmdk/cowd.h"
 #include "vmdk/file_name.h"
 #include "vmdk/flat.h"
+#include "vmdk/se_sparse.h"
 #include "vmdk/text_cursor.h"
 
 namespace vmdkdm {
@@ -156,6 +158,10 @@ class LayerReader {
         } else if (extent.type == ExtentType::sparse) {
             const FilePtr file = open(extent);
             append_sparse(file, read_sparse_header(*file), extent.size);
+        } else if (extent.type == ExtentType::vmfs_sparse) {
+            append_cowd_extent(layer_, open(extent), extent.size, depth_, notes_);
+        } else if (extent.type == ExtentType::se_sparse) {
+            append_se_sparse_extent(layer_, open(extent), extent.size, depth_, notes_);
         } else {
             refuse_type(extent);
         }

@@ -1,0 +1,115 @@
+#include "vmdk/cowd.h"
+
+#include <array>
+#include <bit>
+#include <span>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/little_endian.h"
+#include "vmdk/grain_tables.h"
+
+namespace vmdkdm {
+namespace {
+
+constexpr std::uint32_t magic = 0x44574f43;  // "COWD"
+constexpr std::size_t header_bytes = 2048;
+constexpr std::uint32_t entries_per_table = 4096;
+constexpr std::size_t table_bytes = entries_per_table * 4;
+constexpr std::uint32_t max_grain_size = 2048;
+
+// The first eight words of the header (8.1); the rest says nothing about the data.
+struct Header {
+    Sectors capacity;
+    Sectors grain_size;
+    Sectors directory;
+    std::uint32_t directory_entries = 0;
+    Sectors end;  // freeSector: the file is at least this long
+};
+
+[[noreturn]] void fail(const File& file, const std::string& what) {
+    throw Error(ErrorKind::format, concat("'", file.path(), "': ", what));
+}
+
+Header read_header(const File& file) {
+    if (file.size() < Bytes(header_bytes))
+        fail(file, "the file is shorter than an ESX sparse extent's header");
+    std::array<std::byte, header_bytes> bytes{};
+    file.read_at(Bytes(0), bytes);
+    const auto word = [&bytes](std::size_t offset) { return load_le32(bytes, offset); };
+    if (word(0) != magic) fail(file, "not an ESX sparse extent (COWD)");
+    if (word(4) != 1) fail(file, concat("ESX sparse extent of version ", word(4), " (expected 1)"));
+    Header header;
+    header.capacity = Sectors(word(12));
+    header.grain_size = Sectors(word(16));
+    header.directory = Sectors(word(20));
+    header.directory_entries = word(24);
+    header.end = Sectors(word(28));
+    if (header.grain_size == Sectors(0) || header.grain_size > Sectors(max_grain_size) ||
+        !std::has_single_bit(header.grain_size.count()))
+        fail(file, concat("grain size of ", header.grain_size.count(),
+                          " sectors (expected a power of two up to ", max_grain_size, ")"));
+    return header;
+}
+
+std::vector<std::uint32_t> read_directory(const File& file, const Header& header) {
+    const std::uint64_t coverage = header.grain_size.count() * entries_per_table;
+    const std::uint64_t needed = (header.capacity.count() + coverage - 1) / coverage;
+    if (header.directory_entries < needed)
+        fail(file,
+             concat("the grain directory has ", header.directory_entries, " entries, expected ", needed));
+    const Bytes start = to_bytes(header.directory);
+    if (header.directory < Sectors(header_bytes / sector_size) || start + Bytes(needed * 4) > file.size())
+        fail(file, "the grain directory does not lie inside the file");
+    std::vector<std::byte> bytes(needed * 4);
+    file.read_at(start, bytes);
+    std::vector<std::uint32_t> directory;
+    for (std::size_t i = 0; i < needed; ++i) directory.push_back(load_le32(bytes, 4 * i));
+    return directory;
+}
+
+void take_table(GrainRuns& runs, std::span<const std::byte> bytes) {
+    for (std::size_t i = 0; i < entries_per_table; ++i) {
+        const std::uint32_t entry = load_le32(bytes, 4 * i);
+        // 1 is a zero grain to the readers that are used on live ESXi data; sector 1 is inside the header and
+        // could never be one (8.2).
+        if (entry == 0)
+            runs.unallocated(1);
+        else if (entry == 1)
+            runs.zero(1);
+        else
+            runs.stored(entry, 1);
+    }
+}
+
+}  // namespace
+
+void append_cowd_extent(Layer::Builder& layer, const FilePtr& file, Sectors size, std::uint32_t depth,
+                        std::vector<std::string>& notes) {
+    const Header header = read_header(*file);
+    if (header.capacity < size)
+        fail(*file, concat("it holds ", header.capacity.count(), " sectors, but its extent line says ",
+                           size.count()));
+    if (to_bytes(header.end) > file->size())
+        notes.push_back(concat("'", file->path(), "' is cut short: ", file->size().count(),
+                               " bytes, its header says ", to_bytes(header.end).count()));
+    const std::vector<std::uint32_t> directory = read_directory(*file, header);
+    std::vector<TableOffset> tables;
+    for (const std::uint32_t sector : directory)
+        tables.push_back(sector == 0 ? TableOffset() : TableOffset(std::uint64_t{sector} * sector_size));
+
+    const Sectors data_start(header_bytes / sector_size);
+    GrainRuns runs(layer, {file, depth, size, header.grain_size, data_start});
+    read_tables(*file, tables, table_bytes, [&](std::size_t index, std::span<const std::byte> bytes) {
+        if (!tables[index])
+            runs.unallocated(entries_per_table);
+        else if (bytes.empty() || directory[index] < data_start.count())
+            runs.damaged(entries_per_table, concat("a grain table lies outside the file's tables, at sector ",
+                                                   directory[index]));
+        else
+            take_table(runs, bytes);
+    });
+    runs.finish();
+}
+
+}  // namespace vmdkdm

@@ -5,33 +5,45 @@
 namespace vmdkdm {
 namespace {
 
-// A layer's content in terms of the disk's own lists of files and reasons; nothing when the layer leaves the
-// say to the one below.
+// A layer's content in terms of the disk's own lists of files and reasons, which hold only what the disk
+// shows of the layer; nothing when the layer leaves the say to the one below.
 class Translator {
   public:
-    Translator(const Layer& layer, BlockMap::Builder& disk) {
-        for (const MappedFile& mapped : layer.files())
-            files_.push_back(disk.add_file(mapped.file, mapped.depth));
-        for (const Reason& reason : layer.reasons()) reasons_.push_back(disk.add_reason(reason));
-    }
+    Translator(const Layer& layer, BlockMap::Builder& disk)
+        : layer_(layer), disk_(disk), files_(layer.files().size()), reasons_(layer.reasons().size()) {}
 
     // `skip` sectors into the run.
-    std::optional<Content> operator()(const LayerContent& content, Sectors skip) const {
+    std::optional<Content> operator()(const LayerContent& content, Sectors skip) {
         if (const auto* stored = std::get_if<Stored>(&content))
-            return Stored{files_[stored->file], stored->sector + skip};
+            return Stored{file(stored->file), stored->sector + skip};
         if (const auto* zero = std::get_if<Zero>(&content)) return *zero;
         if (const auto* compressed = std::get_if<Compressed>(&content))
-            return Compressed{files_[compressed->file],
+            return Compressed{file(compressed->file),
                               compressed->skip + static_cast<std::uint32_t>(skip.count()),
                               compressed->sector};
         if (const auto* unreadable = std::get_if<Unreadable>(&content))
-            return Unreadable{unreadable->depth, reasons_[unreadable->why]};
+            return Unreadable{unreadable->depth, reason(unreadable->why)};
         return std::nullopt;
     }
 
   private:
-    std::vector<FileIndex> files_;
-    std::vector<std::uint32_t> reasons_;
+    FileIndex file(FileIndex index) {
+        if (!files_[index]) {
+            const MappedFile& mapped = layer_.files()[index];
+            files_[index] = disk_.add_file(mapped.file, mapped.depth);
+        }
+        return *files_[index];
+    }
+
+    std::uint32_t reason(std::uint32_t index) {
+        if (!reasons_[index]) reasons_[index] = disk_.add_reason(layer_.reasons()[index]);
+        return *reasons_[index];
+    }
+
+    const Layer& layer_;
+    BlockMap::Builder& disk_;
+    std::vector<std::optional<FileIndex>> files_;
+    std::vector<std::optional<std::uint32_t>> reasons_;
 };
 
 // Walks one layer from its start to its end.

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint32_t magic = 0x44574f43;  // "COWD"
 constexpr std::size_t header_bytes = 2048;
+constexpr Sectors header_end{header_bytes / sector_size};
 constexpr std::uint32_t entries_per_table = 4096;
 constexpr std::size_t table_bytes = entries_per_table * 4;
 constexpr std::uint32_t max_grain_size = 2048;
@@ -58,11 +59,11 @@ std::vector<std::uint32_t> read_directory(const File& file, const Header& header
     if (header.directory_entries < needed)
         fail(file,
              concat("the grain directory has ", header.directory_entries, " entries, expected ", needed));
-    const Bytes start = to_bytes(header.directory);
-    if (header.directory < Sectors(header_bytes / sector_size) || start + Bytes(needed * 4) > file.size())
+    if (header.directory < header_end || !lies_inside(file, header.directory, Bytes(needed * 4)))
         fail(file, "the grain directory does not lie inside the file");
+    check_directory_length(file, needed);
     std::vector<std::byte> bytes(needed * 4);
-    file.read_at(start, bytes);
+    file.read_at(to_bytes(header.directory), bytes);
     std::vector<std::uint32_t> directory;
     for (std::size_t i = 0; i < needed; ++i) directory.push_back(load_le32(bytes, 4 * i));
     return directory;
@@ -90,6 +91,9 @@ void append_cowd_extent(Layer::Builder& layer, const FilePtr& file, Sectors size
     if (header.capacity < size)
         fail(*file, concat("it holds ", header.capacity.count(), " sectors, but its extent line says ",
                            size.count()));
+    if (header.capacity > size)
+        notes.push_back(concat("'", file->path(), "' holds ", header.capacity.count(), " sectors; the ",
+                               size.count(), " that its extent line says are used"));
     if (to_bytes(header.end) > file->size())
         notes.push_back(concat("'", file->path(), "' is cut short: ", file->size().count(),
                                " bytes, its header says ", to_bytes(header.end).count()));
@@ -98,14 +102,16 @@ void append_cowd_extent(Layer::Builder& layer, const FilePtr& file, Sectors size
     for (const std::uint32_t sector : directory)
         tables.push_back(sector == 0 ? TableOffset() : TableOffset(std::uint64_t{sector} * sector_size));
 
-    const Sectors data_start(header_bytes / sector_size);
+    // The directory follows the header in every known file; the tables lie among the grains.
+    const Sectors data_start = header.directory == header_end
+                                   ? header_end + whole_sectors(Bytes(directory.size() * 4 + sector_size - 1))
+                                   : header_end;
     GrainRuns runs(layer, {file, depth, size, header.grain_size, data_start});
     read_tables(*file, tables, table_bytes, [&](std::size_t index, std::span<const std::byte> bytes) {
         if (!tables[index])
             runs.unallocated(entries_per_table);
         else if (bytes.empty() || directory[index] < data_start.count())
-            runs.damaged(entries_per_table, concat("a grain table lies outside the file's tables, at sector ",
-                                                   directory[index]));
+            runs.damaged(entries_per_table, misplaced_table);
         else
             take_table(runs, bytes);
     });

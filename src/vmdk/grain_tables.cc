@@ -17,8 +17,29 @@ struct Piece {
     std::size_t slot;  // of the batch's buffer
 };
 
+constexpr std::uint64_t max_directory_entries = 1 << 22;
+
 bool lies_inside(const TableOffset& table, std::size_t table_bytes, Bytes file_size) {
     return table && *table <= file_size.count() && table_bytes <= file_size.count() - *table;
+}
+
+// The tables that can be read: those inside the file that share no byte with another.
+std::vector<bool> readable_tables(std::span<const TableOffset> tables, std::size_t table_bytes,
+                                  Bytes file_size) {
+    std::vector<bool> readable(tables.size());
+    std::vector<std::size_t> by_offset;
+    for (std::size_t i = 0; i < tables.size(); ++i)
+        if (lies_inside(tables[i], table_bytes, file_size)) {
+            readable[i] = true;
+            by_offset.push_back(i);
+        }
+    const auto before = [&](std::size_t a, std::size_t b) { return *tables[a] < *tables[b]; };
+    if (!std::is_sorted(by_offset.begin(), by_offset.end(), before))
+        std::sort(by_offset.begin(), by_offset.end(), before);
+    for (std::size_t i = 1; i < by_offset.size(); ++i)
+        if (*tables[by_offset[i]] - *tables[by_offset[i - 1]] < table_bytes)
+            readable[by_offset[i]] = readable[by_offset[i - 1]] = false;
+    return readable;
 }
 
 // Reads the pieces, sorted by offset, each into its slot.
@@ -55,8 +76,20 @@ void read_pieces(const File& file, std::vector<Piece>& pieces, std::size_t table
 
 }  // namespace
 
+bool lies_inside(const File& file, Sectors start, Bytes length) {
+    const Sectors file_end = whole_sectors(file.size());
+    return start <= file_end && length <= file.size() - to_bytes(start);
+}
+
+void check_directory_length(const File& file, std::uint64_t entries) {
+    if (entries > max_directory_entries)
+        throw Error(ErrorKind::format, concat("'", file.path(), "': a grain directory of ", entries,
+                                              " entries (at most ", max_directory_entries, " are read)"));
+}
+
 void read_tables(const File& file, std::span<const TableOffset> tables, std::size_t table_bytes,
                  const std::function<void(std::size_t, std::span<const std::byte>)>& visit) {
+    const std::vector<bool> readable = readable_tables(tables, table_bytes, file.size());
     const std::size_t slots = std::max<std::size_t>(1, batch_bytes / table_bytes);
     std::vector<std::byte> buffer(std::min(slots, tables.size()) * table_bytes);
     std::vector<std::byte> scratch;
@@ -66,12 +99,11 @@ void read_tables(const File& file, std::span<const TableOffset> tables, std::siz
         const std::size_t begin = index;
         pieces.clear();
         for (; index < tables.size() && pieces.size() < slots; ++index)
-            if (lies_inside(tables[index], table_bytes, file.size()))
-                pieces.push_back({*tables[index], pieces.size()});
+            if (readable[index]) pieces.push_back({*tables[index], pieces.size()});
         read_pieces(file, pieces, table_bytes, buffer, scratch);
         std::size_t slot = 0;
         for (std::size_t i = begin; i < index; ++i) {
-            if (!lies_inside(tables[i], table_bytes, file.size()))
+            if (!readable[i])
                 visit(i, {});
             else
                 visit(i, std::span<const std::byte>(buffer).subspan(slot++ * table_bytes, table_bytes));
@@ -84,8 +116,11 @@ GrainRuns::GrainRuns(Layer::Builder& layer, const Extent& extent)
       extent_(extent),
       file_(layer.add_file(extent.file, extent.depth)),
       left_(extent.size),
-      file_end_(whole_sectors(extent.file->size())),
-      used_(file_end_.count() / extent.grain_size.count() / 64 + 1) {}
+      file_end_(whole_sectors(extent.file->size())) {
+    constexpr std::uint64_t watched_sectors = std::uint64_t{1} << 32;
+    if (extent.watch_sharing)
+        used_.resize(std::min(file_end_.count(), watched_sectors) / extent.grain_size.count() / 64 + 1);
+}
 
 void GrainRuns::append(std::uint64_t grains, const LayerContent& content) {
     const Sectors length(std::min(left_.count(), checked_multiply(grains, extent_.grain_size.count())));
@@ -102,9 +137,12 @@ void GrainRuns::damaged(std::uint64_t grains, const std::string& why) {
 void GrainRuns::stored(std::uint64_t sector, std::uint64_t grains) {
     if (left_ == Sectors(0)) return;
     if (sector < extent_.data_start.count()) {
-        // Neighbours in the file may well be sound, so the stretch is told grain by grain.
-        damaged(1, concat("a grain lies inside the metadata, at sector ", sector));
-        if (grains > 1) stored(sector + extent_.grain_size.count(), grains - 1);
+        // The rest of the stretch may well be sound.
+        const std::uint64_t grain_size = extent_.grain_size.count();
+        const std::uint64_t inside =
+            std::min(grains, (extent_.data_start.count() - sector + grain_size - 1) / grain_size);
+        damaged(inside, "a grain lies inside the metadata");
+        if (inside < grains) stored(sector + inside * grain_size, grains - inside);
         return;
     }
     note_use(sector, grains);

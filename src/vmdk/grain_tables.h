@@ -17,8 +17,20 @@ namespace vmdkdm {
 /// Where a table lies in the file, in bytes; nothing when it does not exist.
 using TableOffset = std::optional<std::uint64_t>;
 
-/// Calls `visit` for every table in order: with its bytes, or with an empty span when it does not exist or
-/// does not lie inside the file. Tables that are near each other in the file are read with one call.
+/// Whether `length` bytes from `start` on lie inside the file.
+bool lies_inside(const File& file, Sectors start, Bytes length);
+
+/// Throws Error (format) for a directory of more entries than any disk needs: 64 TiB of the smallest tables
+/// that VMware's products write.
+void check_directory_length(const File& file, std::uint64_t entries);
+
+/// Why the grains of a table that `read_tables` did not read are unreadable.
+inline constexpr const char* misplaced_table =
+    "a grain table lies outside the file, or where another one does";
+
+/// Calls `visit` for every table in order: with its bytes, or with an empty span when it does not exist, does
+/// not lie inside the file or shares bytes with another: a small file must not claim more grains than it has
+/// entries. Tables that are near each other in the file are read with one call.
 void read_tables(const File& file, std::span<const TableOffset> tables, std::size_t table_bytes,
                  const std::function<void(std::size_t index, std::span<const std::byte> bytes)>& visit);
 
@@ -31,7 +43,8 @@ class GrainRuns {
         std::uint32_t depth = 0;
         Sectors size;  ///< of the extent, in sectors of the disk
         Sectors grain_size;
-        Sectors data_start;  ///< no grain lies before this sector of the file
+        Sectors data_start;          ///< no grain lies before this sector of the file
+        bool watch_sharing = false;  ///< whether `overlapping` is wanted; sectors beyond 2^32 are not watched
     };
 
     GrainRuns(Layer::Builder& layer, const Extent& extent);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <optional>
 
 #include "base/concat.h"
@@ -56,12 +57,13 @@ std::string load_embedded_text(const File& file, const SparseHeader& header, con
     const std::string piece =
         concat("'", path, "' is a piece of a split disk: name the descriptor beside it");
     if (header.descriptor_offset == Sectors(0)) throw Error(ErrorKind::format, piece);
-    const Bytes offset = to_bytes(header.descriptor_offset);
-    const Bytes wanted = to_bytes(header.descriptor_size);
-    if (offset + wanted > file.size() || wanted > Bytes(max_descriptor_bytes))
+    const Sectors file_end = whole_sectors(file.size());
+    if (header.descriptor_offset > file_end || header.descriptor_size > file_end - header.descriptor_offset ||
+        header.descriptor_size > whole_sectors(Bytes(max_descriptor_bytes)))
         throw Error(ErrorKind::format,
                     concat("'", path, "': the embedded descriptor does not lie inside the file"));
-    std::string text = read_text(file, offset, static_cast<std::size_t>(wanted.count()));
+    std::string text = read_text(file, to_bytes(header.descriptor_offset),
+                                 static_cast<std::size_t>(to_bytes(header.descriptor_size).count()));
     if (text.find_first_not_of('\0') == std::string::npos) throw Error(ErrorKind::format, piece);
     return text;
 }
@@ -156,12 +158,12 @@ class LayerReader {
                 files_.push_back(file);
             }
         } else if (extent.type == ExtentType::sparse) {
-            const FilePtr file = open(extent);
+            const FilePtr file = open_sparse(extent);
             append_sparse(file, read_sparse_header(*file), extent.size);
         } else if (extent.type == ExtentType::vmfs_sparse) {
-            append_cowd_extent(layer_, open(extent), extent.size, depth_, notes_);
+            append_cowd_extent(layer_, open_sparse(extent), extent.size, depth_, notes_);
         } else if (extent.type == ExtentType::se_sparse) {
-            append_se_sparse_extent(layer_, open(extent), extent.size, depth_, notes_);
+            append_se_sparse_extent(layer_, open_sparse(extent), extent.size, depth_, notes_);
         } else {
             refuse_type(extent);
         }
@@ -171,6 +173,17 @@ class LayerReader {
         FilePtr file = open_extent_file(image_, extent, opener_);
         if (file->identity() == image_.file->identity())
             throw Error(ErrorKind::format, "it names the descriptor itself as its data");
+        return file;
+    }
+
+    // Tables belong to one extent. A descriptor of a thousand lines that all name the same file would make a
+    // thousand disks of them.
+    FilePtr open_sparse(const ExtentDescriptor& extent) {
+        FilePtr file = open(extent);
+        const auto [known, is_new] = sparse_.try_emplace(file->identity(), extent.position.line);
+        if (!is_new)
+            throw Error(ErrorKind::format,
+                        concat("'", file->path(), "' is already the extent on line ", known->second));
         return file;
     }
 
@@ -186,6 +199,7 @@ class LayerReader {
     Layer::Builder layer_;
     std::vector<std::pair<const File*, const ExtentDescriptor*>> flat_;
     std::vector<FilePtr> files_;
+    std::map<FileIdentity, std::size_t> sparse_;  // and the line of its extent
 };
 
 }  // namespace

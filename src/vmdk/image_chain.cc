@@ -36,6 +36,10 @@ std::string without_datastore(const std::string& hint) {
     return std::string(trim(std::string_view(hint).substr(close + 1)));
 }
 
+[[noreturn]] void refuse_return_to(const Image& link) {
+    throw Error(ErrorKind::format, concat("the chain of parents comes back to '", link.path, "'"));
+}
+
 class ParentFinder {
   public:
     ParentFinder(const Image& child, FileOpener& opener, const ChainRules& rules,
@@ -49,7 +53,8 @@ class ParentFinder {
                                                   "), but does not say where it is"));
         for (const std::string& name : file_name_candidates(hint, child_.descriptor.encoding))
             for (const std::string& candidate : parent_candidates(name, rules_.search_dirs))
-                if (std::optional<Image> parent = try_candidate(candidate)) return std::move(*parent);
+                if (std::optional<Image> parent = try_candidate(candidate, candidate == name))
+                    return std::move(*parent);
         if (misfit_) {
             if (!rules_.ignore_cid)
                 throw Error(ErrorKind::format,
@@ -69,17 +74,25 @@ class ParentFinder {
   private:
     std::string wanted() const { return to_string(child_.descriptor.parent_cid); }
 
-    std::optional<Image> try_candidate(const std::string& name) {
+    // `as_hinted`: the name is what the hint says, and not a guess made of it.
+    std::optional<Image> try_candidate(const std::string& name, bool as_hinted) {
         try {
             FilePtr file = opener_.open_beside(*child_.file, name);
+            // A clone often has the file name, and a fresh one also the CID, of what it was cloned from.
+            if (file->identity() == child_.file->identity()) {
+                if (as_hinted) refuse_return_to(child_);
+                return std::nullopt;
+            }
             std::string path = file->path();
-            Image parent = read_image(path, std::move(file));
+            Image parent = with_context(concat("parent '", path, "'"),
+                                        [&] { return read_image(path, std::move(file)); });
             if (parent.descriptor.cid == child_.descriptor.parent_cid) return parent;
             if (!misfit_) misfit_ = std::move(parent);
         } catch (const Error& error) {
             // A name that is not there, or that the rules forbid, leaves the next one to be tried; a file
             // that is there and is broken is the answer.
-            if (error.kind() == ErrorKind::refused && !refused_)
+            const bool is_wild_guess = !as_hinted && name.starts_with("../");
+            if (error.kind() == ErrorKind::refused && !refused_ && !is_wild_guess)
                 refused_ = error.within(concat("the parent of '", child_.path, "'"));
             if (error.kind() != ErrorKind::refused && error.kind() != ErrorKind::not_found) throw;
         }
@@ -96,8 +109,7 @@ class ParentFinder {
 
 void refuse_loop(const std::vector<Image>& chain, const Image& parent) {
     for (const Image& link : chain)
-        if (link.file->identity() == parent.file->identity())
-            throw Error(ErrorKind::format, concat("the chain of parents comes back to '", link.path, "'"));
+        if (link.file->identity() == parent.file->identity()) refuse_return_to(link);
     if (chain.size() == max_links)
         throw Error(ErrorKind::format, concat("the chain has more than ", max_links, " links"));
 }
@@ -163,8 +175,8 @@ BlockMap map_chain(const ImageChain& chain, FileOpener& opener, const ReadRules&
     std::vector<Layer> layers;
     for (std::uint32_t depth = 0; depth < chain.images.size(); ++depth) {
         const Image& image = chain.images[depth];
-        layers.push_back(with_context(depth == 0 ? "" : concat("parent '", image.path, "'"),
-                                      [&] { return read_layer(image, depth, opener, rules, notes); }));
+        const auto read = [&] { return read_layer(image, depth, opener, rules, notes); };
+        layers.push_back(depth == 0 ? read() : with_context(concat("parent '", image.path, "'"), read));
         const Sectors size = layers.back().capacity();
         if (depth > 0 && size != layers[depth - 1].capacity())
             notes.push_back(concat("'", image.path, "' has ", size.count(), " sectors, its child ",

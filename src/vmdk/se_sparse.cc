@@ -60,6 +60,8 @@ Header read_header(const File& file) {
         fail(file, "seSparse extent with flags or fields that are not known");
     if (field(16) > max_capacity.count())
         fail(file, concat("impossible capacity of ", field(16), " sectors"));
+    if (field(192) > max_capacity.count())
+        fail(file, concat("its grains are said to begin at sector ", field(192)));
     Header header;
     header.capacity = Sectors(field(16));
     header.volatile_header = Sectors(field(80));
@@ -74,7 +76,7 @@ Header read_header(const File& file) {
 
 // The volatile header (9.2) says whether the journal holds what the tables do not.
 void refuse_dirty_journal(const File& file, const Header& header) {
-    if (to_bytes(header.volatile_header) + Bytes(sector_size) > file.size())
+    if (!lies_inside(file, header.volatile_header, Bytes(sector_size)))
         fail(file, "the volatile header does not lie inside the file");
     std::array<std::byte, sector_size> bytes{};
     file.read_at(to_bytes(header.volatile_header), bytes);
@@ -89,13 +91,14 @@ void refuse_dirty_journal(const File& file, const Header& header) {
 
 std::vector<std::uint64_t> read_directory(const File& file, const Header& header) {
     const std::uint64_t needed = (header.capacity.count() + coverage - 1) / coverage;
-    const Bytes start = to_bytes(header.directory);
+    const Bytes length(checked_multiply(needed, 8));
     if (header.directory == Sectors(0) ||
-        Bytes(checked_multiply(needed, 8)) > to_bytes(header.directory_size) ||
-        start + Bytes(needed * 8) > file.size())
+        header.directory_size < whole_sectors(length + Bytes(sector_size - 1)) ||
+        !lies_inside(file, header.directory, length))
         fail(file, "the grain directory does not lie inside the file");
+    check_directory_length(file, needed);
     std::vector<std::byte> bytes(needed * 8);
-    file.read_at(start, bytes);
+    file.read_at(to_bytes(header.directory), bytes);
     std::vector<std::uint64_t> directory;
     for (std::size_t i = 0; i < needed; ++i) directory.push_back(load_le64(bytes, 8 * i));
     return directory;
@@ -117,7 +120,8 @@ class SeSparseReader {
             if (directory[index] == 0)
                 runs_.unallocated(entries_per_table);
             else if (bytes.empty())
-                runs_.damaged(entries_per_table, "a grain directory entry is damaged");
+                runs_.damaged(entries_per_table,
+                              tables[index] ? misplaced_table : "a grain directory entry is damaged");
             else
                 for (std::size_t i = 0; i < entries_per_table; ++i) take_grain(load_le64(bytes, 8 * i));
         });
@@ -128,7 +132,9 @@ class SeSparseReader {
     TableOffset table_offset(std::uint64_t entry) const {
         if (entry >> 32 != table_exists) return std::nullopt;
         const std::uint64_t sector = (entry & 0xffffffff) * table_sectors;
-        if (sector + table_sectors > header_.tables_size.count()) return std::nullopt;
+        if (sector + table_sectors > header_.tables_size.count() ||
+            !lies_inside(*file_, header_.tables, Bytes(0)))
+            return std::nullopt;
         return to_bytes(header_.tables + Sectors(sector)).count();
     }
 

@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <functional>
+#include <string_view>
 
 #include "base/concat.h"
 #include "base/error.h"
@@ -150,24 +152,21 @@ class SparseReader {
           header_(header),
           use_redundant_(rules.use_redundant),
           notes_(notes),
-          runs_(layer, {file, depth, size, header.grain_size, lowest_grain(*file, header)}) {}
+          runs_(layer, {file, depth, size, header.grain_size, lowest_grain(*file, header), true}) {}
 
     void read() {
         const std::vector<std::uint32_t> directory =
             read_directory(use_redundant_ ? header_.redundant_directory : header_.directory);
+        if (use_redundant_)
+            notes_.push_back(concat("'", file_->path(), "' is read through its redundant grain directory"));
         if (header_.unclean_shutdown) compare_with_redundant();
-        std::vector<TableOffset> tables;
-        tables.reserve(directory.size());
-        for (const std::uint32_t sector : directory)
-            tables.push_back(sector == 0 ? TableOffset() : TableOffset(std::uint64_t{sector} * sector_size));
+        const std::vector<TableOffset> tables = offsets_of(directory);
         entries_.resize(header_.entries_per_table);
         read_tables(*file_, tables, table_bytes(), [&](std::size_t index, std::span<const std::byte> bytes) {
             if (!tables[index])
                 runs_.unallocated(header_.entries_per_table);
             else if (bytes.empty() || directory[index] == 1)
-                runs_.damaged(
-                    header_.entries_per_table,
-                    concat("a grain table lies outside the file's tables, at sector ", directory[index]));
+                runs_.damaged(header_.entries_per_table, misplaced_table);
             else
                 take_table(bytes);
         });
@@ -179,8 +178,10 @@ class SparseReader {
 
   private:
     static Sectors lowest_grain(const File& file, const SparseHeader& header) {
-        // An overhead beyond the file's end is nonsense, and then tells nothing.
-        return to_bytes(header.overhead) <= file.size() ? header.overhead : Sectors(1);
+        // An overhead beyond the file's end is nonsense, and then tells nothing. No grain is ever in sector 0
+        // or 1, whose numbers mean something else in a table.
+        constexpr Sectors reserved(2);
+        return header.overhead <= whole_sectors(file.size()) ? std::max(header.overhead, reserved) : reserved;
     }
 
     std::size_t table_bytes() const { return std::size_t{header_.entries_per_table} * 4; }
@@ -188,11 +189,11 @@ class SparseReader {
     std::vector<std::uint32_t> read_directory(Sectors offset) const {
         const std::uint64_t coverage = header_.grain_size.count() * header_.entries_per_table;
         const std::uint64_t count = (header_.capacity.count() + coverage - 1) / coverage;
-        const Bytes end = to_bytes(offset) + Bytes(checked_multiply(count, 4));
-        if (offset == Sectors(0) || end > file_->size())
+        if (offset == Sectors(0) || !lies_inside(*file_, offset, Bytes(checked_multiply(count, 4))))
             throw Error(ErrorKind::format,
                         concat("'", file_->path(), "': the grain directory does not lie inside the file",
                                header_.redundant_tables && !use_redundant_ ? " (see --use-redundant)" : ""));
+        check_directory_length(*file_, count);
         std::vector<std::uint32_t> directory(count);
         file_->read_at(to_bytes(offset), std::as_writable_bytes(std::span(directory)));
         if constexpr (std::endian::native == std::endian::big)
@@ -206,27 +207,33 @@ class SparseReader {
         notes_.push_back(concat("'", file_->path(), "' was not closed cleanly"));
         if (!header_.redundant_tables || use_redundant_) return;
         try {
-            const std::vector<std::uint32_t> first = read_directory(header_.directory);
-            const std::vector<std::uint32_t> second = read_directory(header_.redundant_directory);
-            for (std::size_t i = 0; i < first.size(); ++i)
-                if (!same_table(first[i], second[i])) {
-                    notes_.push_back(concat("'", file_->path(),
-                                            "': the grain directory and its redundant copy differ; "
-                                            "the directory is read (see vmdk-dm check)"));
-                    return;
-                }
+            if (hashes_of_tables(read_directory(header_.directory)) !=
+                hashes_of_tables(read_directory(header_.redundant_directory)))
+                notes_.push_back(concat("'", file_->path(),
+                                        "': the grain directory and its redundant copy differ; "
+                                        "the directory is read (see vmdk-dm check)"));
         } catch (const Error&) {
             notes_.push_back(concat("'", file_->path(), "': the redundant grain directory cannot be read"));
         }
     }
 
-    bool same_table(std::uint32_t first, std::uint32_t second) const {
-        if (first == 0 || second == 0) return first == second;
-        std::vector<std::byte> a(table_bytes());
-        std::vector<std::byte> b(table_bytes());
-        file_->read_at(to_bytes(Sectors(first)), a);
-        file_->read_at(to_bytes(Sectors(second)), b);
-        return a == b;
+    std::vector<std::size_t> hashes_of_tables(const std::vector<std::uint32_t>& directory) const {
+        std::vector<std::size_t> hashes(directory.size());
+        read_tables(*file_, offsets_of(directory), table_bytes(),
+                    [&hashes](std::size_t index, std::span<const std::byte> bytes) {
+                        const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
+                                                    bytes.size());
+                        hashes[index] = bytes.empty() ? 0 : std::hash<std::string_view>()(text);
+                    });
+        return hashes;
+    }
+
+    static std::vector<TableOffset> offsets_of(const std::vector<std::uint32_t>& directory) {
+        std::vector<TableOffset> offsets;
+        offsets.reserve(directory.size());
+        for (const std::uint32_t sector : directory)
+            offsets.push_back(sector == 0 ? TableOffset() : TableOffset(std::uint64_t{sector} * sector_size));
+        return offsets;
     }
 
     void take_table(std::span<const std::byte> bytes) {

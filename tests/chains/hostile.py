@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Damages random chains of snapshots and watches what vmdk-dm makes of them.
+
+    hostile.py SEED COUNT PROGRAM        # the damaged chains of the seeds SEED to SEED + COUNT - 1
+
+Each chain gets up to three faults where they hurt: fields of headers, entries of directories and tables, the ends of
+files, lines of descriptors. Asked for is an answer within a time and an amount of memory that fit the few files: either
+an error of a documented status, or a map without gaps whose data lie inside the files.
+
+Exit status: 0, or 1 when something was wrong; the directory of the first such chain is kept.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "generate"))
+# pylint: disable=wrong-import-position
+import random_chain  # noqa: E402
+from run import Difference, check_shape  # noqa: E402
+from vmdk_writer import SECTOR  # noqa: E402
+
+DEADLINE_S = 20
+MEMORY_BYTES = 1 << 30
+ERRORS = range(2, 7)  # 1 is a failure of the system, and none is to be expected
+
+NASTY_NUMBERS = [0, 1, 2, 3, 7, 8, 96, 127, 128, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF]
+NASTY_LONG_NUMBERS = [*NASTY_NUMBERS, 1 << 32, 1 << 54, 1 << 55, 1 << 62, 1 << 63, (1 << 64) - 1, (1 << 64) - 512]
+HEADER_BYTES = 80  # of what is in use of every header
+HUGE_BYTES = 1 << 43
+
+
+def patch(path, offset, value, size):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write((value % (1 << 8 * size)).to_bytes(size, "little"))
+
+
+def damage_header(rng, path, _extent):
+    offset = rng.randrange(4, HEADER_BYTES, 4) if rng.random() < 0.9 else rng.randrange(HEADER_BYTES)
+    size = rng.choice([1, 4, 8])
+    patch(path, offset, rng.choice(NASTY_LONG_NUMBERS) ^ (rng.getrandbits(8) if rng.random() < 0.2 else 0), size)
+    return f"header, {size} bytes at {offset}"
+
+
+def damage_directory(rng, path, extent):
+    if not extent.places or not extent.places.directory:
+        return None
+    size = 8 if extent.kind == "sesparse" else 4
+    count = rng.choice([1, 1, 3, 50])
+    # One value for all of them: tables that share sectors. Or one after the other.
+    value, step = rng.choice([*NASTY_NUMBERS, *extent.places.tables.values()]), rng.choice([0, 0, 1])
+    if extent.kind == "sesparse" and rng.random() < 0.7:
+        value |= 0x10000000 << 32
+    for index in range(count):
+        patch(path, extent.places.directory * SECTOR + index * size, value + index * step, size)
+    return f"{count} entries of the directory, {value:#x} each plus {step}"
+
+
+def damage_table(rng, path, extent):
+    if not extent.places or not extent.places.tables:
+        return None
+    table = rng.choice(list(extent.places.tables.values()))
+    size = 8 if extent.kind == "sesparse" else 4
+    value = rng.choice([*NASTY_NUMBERS, extent.places.end, extent.places.end - 1, extent.places.directory, table])
+    if size == 8:
+        value |= rng.randrange(16) << 60
+    for index in range(rng.choice([1, 1, 5])):
+        patch(path, table * SECTOR + (rng.randrange(512) + index) * size, value, size)
+    return f"entries of the table in sector {table}, {value:#x}"
+
+
+def damage_length(rng, path, _extent):
+    size = path.stat().st_size
+    length = rng.choice([0, 1, 511, 512, 1024, rng.randrange(size + 1), max(0, size - 1), size + 1, HUGE_BYTES])
+    os.truncate(path, length)
+    return f"{length} bytes instead of {size}"
+
+
+def damage_text(rng, path, _extent):
+    text = path.read_bytes()
+    start = text.find(b"version=1")
+    if start < 0:
+        return None
+    lines = text[start:].split(b"\0")[0].split(b"\n")
+    index = rng.randrange(len(lines))
+    words = lines[index].split(b" ")
+    way = rng.choice(["word", "repeat", "drop"])
+    if way == "word":
+        words[rng.randrange(len(words))] = rng.choice(
+            [b"0", b"-1", b"9223372036854775808", b"18014398509481983", b"ZERO", b"FLAT", b"SPARSE", b'"link0.vmdk"']
+        )
+        lines[index] = b" ".join(words)
+    elif way == "repeat":
+        lines[index:index] = [lines[index]] * 3
+    else:
+        del lines[index]
+    changed = b"\n".join(lines)
+    if text.startswith(b"KDMV"):  # the descriptor keeps its place
+        length = len(text[start:].split(b"\0")[0])
+        changed = changed[:length].ljust(length, b"\n")
+        path.write_bytes(text[:start] + changed + text[start + length :])
+    else:
+        path.write_bytes(text[:start] + changed)
+    return f"line {index}: {way}"
+
+
+def damage(rng, links, directory):
+    """Damages something; says what."""
+    link = rng.choice(links)
+    extent = rng.choice(link.extents)
+    ways = [damage_header, damage_header, damage_directory, damage_directory, damage_table, damage_table, damage_length]
+    way = rng.choice([*ways, damage_text])
+    name = link.name if way is damage_text or not extent.file_name else extent.file_name
+    done = way(rng, directory / name, extent)
+    return f"{name}: {done}" if done else None
+
+
+def limit_memory():
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def check_answer(result, links):
+    message = result.stderr.decode(errors="replace")
+    if "Sanitizer" in message or "runtime error" in message:
+        raise Difference(message)
+    if result.returncode != 0:
+        if result.returncode not in ERRORS or not message.strip():
+            raise Difference(f"status {result.returncode}: {message}")
+        return
+    runs = json.loads(result.stdout)
+    check_shape(runs, sum(run["length"] for run in runs))
+    for run in runs:
+        if run["kind"] in ("data", "compressed"):
+            needed = run["length"] if run["kind"] == "data" else 1
+            if run["offset"] + needed > os.stat(run["file"]).st_size:
+                raise Difference(f"a run beyond its file: {run}")
+        if not 0 <= run["depth"] < len(links):
+            raise Difference(f"a run of no layer: {run}")
+
+
+def check_chain(seed, program, directory, limited):
+    """Returns whether the chain was refused."""
+    rng = random.Random(seed)
+    links = random_chain.make_chain(seed)
+    random_chain.write_chain(links, directory)
+    faults = [fault for _ in range(rng.randint(1, 3)) if (fault := damage(rng, links, directory))]
+    options = [option for option in ("--ignore-cid", "--use-redundant", "--allow-short") if rng.random() < 0.2]
+    try:
+        result = subprocess.run(
+            [program, "map", "--json", *options, links[0].name],
+            cwd=directory,
+            capture_output=True,
+            timeout=DEADLINE_S,
+            check=False,
+            preexec_fn=limit_memory if limited else None,
+        )
+        check_answer(result, links)
+    except (Difference, subprocess.TimeoutExpired, ValueError) as error:
+        raise Difference(f"{'; '.join(faults)}; {' '.join(options)}: {error}") from error
+    return result.returncode != 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Damages random chains of snapshots and watches vmdk-dm read them.")
+    parser.add_argument("seed", type=int, help="of the first chain")
+    parser.add_argument("count", type=int, help="how many chains, each with the next seed")
+    parser.add_argument("program", type=pathlib.Path, help="the vmdk-dm to test")
+    parser.add_argument("--unlimited", action="store_true", help="do not limit memory: for a sanitizer's sake")
+    arguments = parser.parse_args()
+    os.environ["LC_ALL"] = "C.UTF-8"
+
+    failures = refused = 0
+    for seed in range(arguments.seed, arguments.seed + arguments.count):
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="vmdkdm-test-chain-")).resolve()
+        keep = False
+        try:
+            refused += check_chain(seed, arguments.program.resolve(), directory, not arguments.unlimited)
+        except Difference as difference:
+            failures += 1
+            keep = failures == 1
+            print(f"seed {seed}: {difference}", f"(see {directory})" if keep else "")
+        finally:
+            if not keep:
+                shutil.rmtree(directory)
+    print(f"{arguments.count} damaged chains, {refused} refused, {failures} answered wrongly")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

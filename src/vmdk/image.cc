@@ -39,7 +39,7 @@ std::string load_descriptor_text(const File& file, const std::string& path) {
                                    : " (expected a text with a 'version' line)"));
     }
     if (file.size() > Bytes(max_descriptor_bytes))
-        throw Error(ErrorKind::format, concat("'", path, "': the descriptor is ", file.size().count(),
+        throw Error(ErrorKind::format, concat("the descriptor is ", file.size().count(),
                                               " bytes long (at most ", max_descriptor_bytes, " are read)"));
     const std::size_t first = text.size();
     text.resize(size);

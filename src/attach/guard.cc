@@ -29,7 +29,8 @@ std::vector<DmInfo> devices_of(Kernel& kernel, const std::string& id) {
 
 bool is_debris(const DmInfo& device) { return !device.live_table && device.open_count == 0; }
 
-// What the parent says, one byte each.
+// What parent and child say to each other, one byte each.
+constexpr char word_ready = 'r';
 constexpr char word_keeping = 'k';
 constexpr char word_all_is_well = '.';
 
@@ -60,9 +61,9 @@ void clean_up_after_parent(Kernel& kernel, const std::string& id, const std::str
     kernel.settle();
 }
 
-void tell(const UniqueFd& child, char word) {
+void tell(const UniqueFd& other, char word) {
     // A socket and not a pipe, so that a child that was killed costs us an error and not a SIGPIPE.
-    ::send(child.get(), &word, 1, MSG_NOSIGNAL);
+    ::send(other.get(), &word, 1, MSG_NOSIGNAL);
 }
 
 }  // namespace
@@ -84,11 +85,16 @@ AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::strin
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         throw system_error("socketpair", errno);
-    UniqueFd read_end(ends[0]);
+    UniqueFd to_parent(ends[0]);
     to_child_.reset(ends[1]);
     child_ = ::fork();
     if (child_ < 0) throw system_error("fork", errno);
-    if (child_ > 0) return;
+    if (child_ > 0) {
+        // Until the child has a session of its own, a signal to our process group would take both.
+        char ready = 0;
+        while (::read(to_child_.get(), &ready, 1) < 0 && errno == EINTR) continue;
+        return;
+    }
 
     // A session of its own: a signal to our process group does not reach it. Nor does it keep anybody's pipe
     // open.
@@ -96,10 +102,11 @@ AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::strin
     to_child_.reset();
     const UniqueFd nowhere(::open("/dev/null", O_RDWR | O_CLOEXEC));
     for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(nowhere.get(), standard);
+    tell(to_parent, word_ready);
     char last_word = 0;
     char word = 0;
     for (;;) {
-        const ssize_t got = ::read(read_end.get(), &word, 1);
+        const ssize_t got = ::read(to_parent.get(), &word, 1);
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) break;
         last_word = word;

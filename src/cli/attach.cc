@@ -77,7 +77,8 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, 
 
 void run(const AttachCommandOptions& options) {
     OpenImage opened = open_image(options.image);
-    // A signal that comes when the disk stands already waits until its paths are printed.
+    // A signal that comes when the disk stands already comes too late: the paths are printed, the status is
+    // 0.
     const SignalDelay delay;
     with_context(concat("cannot attach '", options.image.image, "'"), [&] {
         const Plan plan = plan_for(opened, options.shape);
@@ -85,6 +86,7 @@ void run(const AttachCommandOptions& options) {
         print_notes(opened.notes);
         options.json ? print_as_json(result, plan, opened.image) : print_as_text(result);
         std::cout.flush();
+        delay.discard();
     });
 }
 

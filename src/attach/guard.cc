@@ -90,7 +90,9 @@ AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::strin
     child_ = ::fork();
     if (child_ < 0) throw system_error("fork", errno);
     if (child_ > 0) {
-        // Until the child has a session of its own, a signal to our process group would take both.
+        // Until the child has a session of its own, a signal to our process group would take both. Its end of
+        // the socket is closed here first, so that the read ends should the child have died.
+        to_parent.reset();
         char ready = 0;
         while (::read(to_child_.get(), &ready, 1) < 0 && errno == EINTR) continue;
         return;

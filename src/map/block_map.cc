@@ -43,10 +43,10 @@ FileIndex BlockMap::Builder::add_file(FilePtr file, std::uint32_t depth) {
 }
 
 std::uint32_t BlockMap::Builder::add_reason(const std::string& why) {
-    const auto known = std::find(map_.reasons_.begin(), map_.reasons_.end(), why);
-    if (known != map_.reasons_.end()) return static_cast<std::uint32_t>(known - map_.reasons_.begin());
-    map_.reasons_.push_back(why);
-    return static_cast<std::uint32_t>(map_.reasons_.size() - 1);
+    const auto [known, is_new] =
+        known_reasons_.try_emplace(why, static_cast<std::uint32_t>(map_.reasons_.size()));
+    if (is_new) map_.reasons_.push_back(why);
+    return known->second;
 }
 
 void BlockMap::Builder::append(Sectors length, const Content& content) {

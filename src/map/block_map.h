@@ -135,6 +135,7 @@ class BlockMap::Builder {
   private:
     BlockMap map_;
     std::map<std::pair<FileIdentity, std::uint32_t>, FileIndex> known_files_;
+    std::map<std::string, std::uint32_t> known_reasons_;
 };
 
 }  // namespace vmdkdm

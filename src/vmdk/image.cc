@@ -24,10 +24,13 @@ std::optional<std::string_view> signed_kind(std::span<const std::byte> head) {
     return std::nullopt;
 }
 
+// How much of a file is looked at to tell whether it is a descriptor.
+constexpr std::size_t head_bytes = 64 << 10;
+
 std::string load_descriptor_text(const File& file, const std::string& path) {
     const std::size_t size =
         static_cast<std::size_t>(std::min<std::uint64_t>(file.size().count(), max_descriptor_bytes));
-    std::string text(std::min<std::size_t>(size, 4096), '\0');
+    std::string text(std::min(size, head_bytes), '\0');
     file.read_at(Bytes(0), std::as_writable_bytes(std::span(text)));
     if (const auto kind = signed_kind(std::as_bytes(std::span(text))))
         throw Error(ErrorKind::format, concat("it is ", *kind, "; this version attaches flat images only"));
@@ -118,7 +121,7 @@ BlockMap map_image(const Image& image, FileOpener& opener, const ReadRules& rule
     for (std::size_t i = 0; i < image.descriptor.extents.size(); ++i) {
         const ExtentDescriptor& extent = image.descriptor.extents[i];
         with_context(concat("extent ", i + 1, " (line ", extent.position.line, ")"), [&] {
-            refuse_unmapped_type(extent);
+            if (extent.access != Access::no_access) refuse_unmapped_type(extent);
             const FilePtr file = extent.file_name.empty() ? nullptr : open_extent_file(image, extent, opener);
             if (file && file->identity() == image.file->identity())
                 throw Error(ErrorKind::format, concat("it names the descriptor itself as its data"));

@@ -109,7 +109,7 @@ TEST_CASE("a NUL ends the text, as in descriptors that are padded to a sector") 
     CHECK(parse("version=1\nRW 8 ZERO\n"s + std::string(400, '\0')).extents.size() == 1);
     CHECK(parse("version=1\nRW 8 ZERO\0\nnot even a line"s).extents.size() == 1);
     CHECK(failure_of_text("\0version=1\nRW 8 ZERO\n"s) ==
-          Failure{ErrorKind::format, "d.vmdk: no 'version' line (expected version=1, 2 or 3)"});
+          Failure{ErrorKind::format, "no 'version' line (expected version=1, 2 or 3)"});
 }
 
 TEST_CASE("a UTF-8 byte order mark is skipped and does not count as a column") {
@@ -344,8 +344,7 @@ TEST_CASE("the size of the text is bounded") {
     text.resize(max_descriptor_bytes, 'x');
     CHECK(parse(text).extents.size() == 1);
     CHECK(failure_of_text(text + "x") ==
-          Failure{ErrorKind::format,
-                  "d.vmdk: the descriptor is 4194305 bytes long (at most 4194304 are read)"});
+          Failure{ErrorKind::format, "the descriptor is 4194305 bytes long (at most 4194304 are read)"});
 }
 
 TEST_CASE("versions 1, 2 and 3 are known, others are not guessed at") {
@@ -356,15 +355,15 @@ TEST_CASE("versions 1, 2 and 3 are known, others are not guessed at") {
               Failure{ErrorKind::format, concat("d.vmdk:1:1: unknown descriptor version '", version,
                                                 "' (expected 1, 2 or 3)\nversion=", version, "\n^")});
     CHECK(failure_of_text(one_extent) ==
-          Failure{ErrorKind::format, "d.vmdk: no 'version' line (expected version=1, 2 or 3)"});
+          Failure{ErrorKind::format, "no 'version' line (expected version=1, 2 or 3)"});
     CHECK(failure_of_text("") ==
-          Failure{ErrorKind::format, "d.vmdk: no 'version' line (expected version=1, 2 or 3)"});
+          Failure{ErrorKind::format, "no 'version' line (expected version=1, 2 or 3)"});
 }
 
 TEST_CASE("a disk of no extents is refused") {
     CHECK(failure_of_text("version=1\n") ==
           Failure{ErrorKind::format,
-                  "d.vmdk: no extent lines (expected such as: RW 4192256 FLAT \"disk-f001.vmdk\" 0)"});
+                  "no extent lines (expected such as: RW 4192256 FLAT \"disk-f001.vmdk\" 0)"});
 }
 
 TEST_CASE("a content id is up to 8 hexadecimal digits") {
@@ -390,7 +389,7 @@ TEST_CASE("an encrypted disk is refused") {
     CHECK(failure_of_line("keyID = \"x\"") == fault(1, message, "keyID = \"x\""));
     CHECK(failure_of_text("version=1\nRW 8 ZERO\nddb.iofilters = \"vmwarelwd,vmcrypt\"\n") ==
           Failure{ErrorKind::format,
-                  "d.vmdk: the disk is encrypted (ddb.iofilters = \"vmwarelwd,vmcrypt\"), and vmdk-dm cannot "
+                  "the disk is encrypted (ddb.iofilters = \"vmwarelwd,vmcrypt\"), and vmdk-dm cannot "
                   "decrypt "
                   "it"});
 }

@@ -37,6 +37,10 @@ class Assembly {
         return *devices_.back();
     }
 
+    void require_nodes() const {
+        for (const auto& device : devices_) kernel_.require_node(device->name(), device->device());
+    }
+
     void keep() {
         for (const auto& device : devices_) device->cancel_removal();
         for (const auto& device : devices_) device->release();
@@ -160,7 +164,9 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
     AttachResult result{kernel.device_path(disk.name()), {}};
     if (options.partitions) make_partitions(plan, options, disk, taken, kernel, built, result, notes);
     if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
+    built.require_nodes();
     kernel.throw_if_interrupted();
+    if (options.before_keep) options.before_keep();
     built.keep();
     return result;
 }

@@ -1,6 +1,7 @@
 // Carries out a Plan: loops, disk, partitions; all or nothing.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,8 +18,9 @@ struct AttachOptions {
     DirectIo direct_io = DirectIo::automatic;
     bool partitions = true;
     std::optional<std::string>
-        partition_delimiter;  ///< between disk name and number, instead of kpartx's rule
-    std::string image_path;   ///< absolute; kept with the loops for `list`
+        partition_delimiter;            ///< between disk name and number, instead of kpartx's rule
+    std::string image_path;             ///< absolute; kept with the loops for `list`
+    std::function<void()> before_keep;  ///< called when everything stands, just before it is made to stay
 };
 
 struct PartitionDevice {

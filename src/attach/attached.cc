@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 
+#include "base/error.h"
 #include "plan/names.h"
 
 namespace vmdkdm {
@@ -57,29 +58,6 @@ std::optional<std::string> find_image(const std::string& id, const std::vector<A
     return std::nullopt;
 }
 
-AttachedDisk describe_disk(const std::string& id, DmInfo device, Kernel& kernel) {
-    AttachedDisk disk;
-    disk.id = id;
-    if (device.live_table) disk.capacity = kernel.live_table(device.name).length();
-    disk.mount_points = kernel.mount_points(device.device);
-    disk.device = std::move(device);
-    return disk;
-}
-
-AttachedPartition describe_partition(unsigned number, DmInfo device, Kernel& kernel) {
-    AttachedPartition partition;
-    partition.number = number;
-    if (device.live_table) {
-        const Table table = kernel.live_table(device.name);
-        partition.size = table.length();
-        if (const auto* linear = std::get_if<LinearTarget>(&table.lines().front().target))
-            partition.start = linear->offset;
-    }
-    partition.mount_points = kernel.mount_points(device.device);
-    partition.device = std::move(device);
-    return partition;
-}
-
 std::vector<AttachedLower> lowers_of(const DmInfo& device, const std::map<DeviceNumber, LoopInfo>& loops,
                                      Kernel& kernel) {
     std::vector<AttachedLower> lowers;
@@ -92,29 +70,59 @@ std::vector<AttachedLower> lowers_of(const DmInfo& device, const std::map<Device
     return lowers;
 }
 
+AttachedDisk describe_disk(const std::string& id, const DmInfo& device,
+                           const std::map<DeviceNumber, LoopInfo>& loops, Kernel& kernel) {
+    AttachedDisk disk;
+    disk.id = id;
+    disk.device = device;
+    if (device.live_table) disk.capacity = kernel.live_table(device.name).length();
+    disk.mount_points = kernel.mount_points(device.device);
+    disk.lowers = lowers_of(device, loops, kernel);
+    disk.image = find_image(id, disk.lowers);
+    return disk;
+}
+
+AttachedPartition describe_partition(unsigned number, const DmInfo& device, Kernel& kernel) {
+    AttachedPartition partition;
+    partition.number = number;
+    if (device.live_table) {
+        const Table table = kernel.live_table(device.name);
+        partition.size = table.length();
+        if (const auto* linear = std::get_if<LinearTarget>(&table.lines().front().target))
+            partition.start = linear->offset;
+    }
+    partition.mount_points = kernel.mount_points(device.device);
+    partition.device = device;
+    return partition;
+}
+
 }  // namespace
 
 std::vector<AttachedDisk> list_attached(Kernel& kernel) {
+    std::map<DeviceNumber, LoopInfo> loops;
     std::map<std::string, AttachedDisk> by_id;
     std::vector<std::pair<std::string, AttachedPartition>> partitions;
-    for (DmInfo& device : kernel.list_devices()) {
+    for (const DmInfo& device : kernel.list_devices()) {
         const std::optional<OwnUuid> own = parse_own_uuid(device.uuid);
-        if (own && own->partition == 0)
-            by_id[own->id] = describe_disk(own->id, std::move(device), kernel);
-        else if (own)
-            partitions.emplace_back(own->id, describe_partition(own->partition, std::move(device), kernel));
+        if (!own) continue;
+        if (loops.empty())
+            for (LoopInfo& loop : kernel.list_loops()) loops.emplace(loop.device, std::move(loop));
+        try {
+            if (own->partition == 0)
+                by_id[own->id] = describe_disk(own->id, device, loops, kernel);
+            else
+                partitions.emplace_back(own->id, describe_partition(own->partition, device, kernel));
+        } catch (const Error& error) {
+            // Somebody detached it since it was listed.
+            if (error.kind() != ErrorKind::not_found) throw;
+        }
     }
-    if (by_id.empty()) return {};
     for (auto& [id, partition] : partitions)
         if (const auto disk = by_id.find(id); disk != by_id.end())
             disk->second.partitions.push_back(std::move(partition));
 
-    std::map<DeviceNumber, LoopInfo> loops;
-    for (LoopInfo& loop : kernel.list_loops()) loops.emplace(loop.device, std::move(loop));
     std::vector<AttachedDisk> disks;
     for (auto& [id, disk] : by_id) {
-        disk.lowers = lowers_of(disk.device, loops, kernel);
-        disk.image = find_image(id, disk.lowers);
         std::sort(disk.partitions.begin(), disk.partitions.end(),
                   [](const AttachedPartition& a, const AttachedPartition& b) { return a.number < b.number; });
         disks.push_back(std::move(disk));

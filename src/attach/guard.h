@@ -23,11 +23,15 @@ class AttachGuard {
   public:
     AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name);
     ~AttachGuard();
+    /// From here on until our end every device of the image is ours, and a death in between must remove them
+    /// all: some are to stay already, others are not.
+    void about_to_keep();
+
     AttachGuard(const AttachGuard&) = delete;
     AttachGuard& operator=(const AttachGuard&) = delete;
 
   private:
-    UniqueFd all_is_well_;  // our end of the socket to the child
+    UniqueFd to_child_;  // our end of the socket to the child
     pid_t child_ = -1;
 };
 

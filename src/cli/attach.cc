@@ -68,21 +68,26 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, 
     attach_options.image_path = opened.image().file->path();
     if (options.delimiter) check_delimiter(plan.disk.name, *options.delimiter);
 
-    const SignalDelay delay;
     LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
     if (!plan.read_only) check_in_place(opened.image(), plan, kernel, opened.notes);
-    const AttachGuard guard(kernel, plan.id, plan.disk.name);
+    AttachGuard guard(kernel, plan.id, plan.disk.name);
+    attach_options.before_keep = [&guard] { guard.about_to_keep(); };
     return attach(plan, attach_options, kernel, opened.notes);
 }
 
 void run(const AttachCommandOptions& options) {
     OpenImage opened = open_image(options.image);
+    // A signal that comes when the disk stands already comes too late: the paths are printed, the status is
+    // 0.
+    const SignalDelay delay;
     with_context(concat("cannot attach '", options.image.image, "'"), [&] {
         if (!options.image.allow_damaged) refuse_damage(opened);
         const Plan plan = plan_for(opened, options.shape);
         const AttachResult result = attach_plan(options, plan, opened);
         print_notes(opened.notes);
         options.json ? print_as_json(result, plan, opened.image()) : print_as_text(result);
+        std::cout.flush();
+        delay.discard();
     });
 }
 

@@ -79,19 +79,24 @@ OpenRules open_rules(const ImageOptions& options) {
     return rules;
 }
 
-OpenImage open_image(const ImageOptions& options) {
-    ChainRules chain_rules = options.chain;
-    for (std::string& directory : chain_rules.search_dirs) {
+ChainRules chain_rules(const ImageOptions& options) {
+    ChainRules rules = options.chain;
+    for (std::string& directory : rules.search_dirs) {
         if (!std::filesystem::is_directory(directory))
             throw Error(ErrorKind::usage, concat("--search-dir '", directory, "' is not a directory"));
         // The user's directory is not the child's.
         directory = std::filesystem::absolute(directory).lexically_normal().string();
     }
+    return rules;
+}
+
+OpenImage open_image(const ImageOptions& options) {
+    const ChainRules rules = chain_rules(options);
     ConfinedOpener opener(open_rules(options));
     return with_context(concat("cannot open '", options.image, "'"), [&] {
         std::vector<std::string> notes;
-        ImageChain chain = read_chain(options.image, opener, chain_rules, notes);
-        BlockMap map = map_chain(chain, opener, options.chain.read, notes);
+        ImageChain chain = read_chain(options.image, opener, rules, notes);
+        BlockMap map = map_chain(chain, opener, rules.read, notes);
         return OpenImage{std::move(chain), std::move(map), std::move(notes)};
     });
 }

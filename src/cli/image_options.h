@@ -43,6 +43,9 @@ OpenImage open_image(const ImageOptions& options);
 /// What may be opened for the image: --search-dir permits as --allow-path does.
 OpenRules open_rules(const ImageOptions& options);
 
+/// The rules for the chain, with absolute directories. Throws Error (usage) for a --search-dir that is none.
+ChainRules chain_rules(const ImageOptions& options);
+
 /// Throws Error (format) when a part of the disk cannot be read because the image is damaged.
 void refuse_damage(const OpenImage& opened);
 

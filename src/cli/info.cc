@@ -15,6 +15,7 @@ namespace {
 
 struct InfoOptions {
     ImageOptions image;
+    bool chain = false;
     bool json = false;
 };
 
@@ -48,7 +49,7 @@ Json geometry_of(const DiskDatabase& ddb) {
             {"sectors", number_or_null(sectors)}};
 }
 
-void print_as_json(const Image& image) {
+Json image_as_json(const Image& image) {
     const Descriptor& descriptor = image.descriptor;
     Json extents = Json::array();
     Sectors start;
@@ -117,11 +118,33 @@ void print_as_text(const Image& image) {
     table.print(2);
 }
 
+void print_chain(const ImageChain& chain, bool json) {
+    if (json) {
+        Json list = Json::array();
+        for (const Image& image : chain.images) list.push_back(image_as_json(image));
+        print_json(list);
+        return;
+    }
+    for (std::size_t i = 0; i < chain.images.size(); ++i) {
+        std::cout << (i == 0 ? "" : "\n") << "Layer:            " << i << "\n";
+        print_as_text(chain.images[i]);
+    }
+}
+
 void run(const InfoOptions& options) {
+    const std::string& path = options.image.image;
     ConfinedOpener opener(open_rules(options.image));
-    const Image image = with_context(concat("cannot open '", options.image.image, "'"),
-                                     [&] { return read_image(options.image.image, opener); });
-    options.json ? print_as_json(image) : print_as_text(image);
+    with_context(concat("cannot open '", path, "'"), [&] {
+        if (options.chain) {
+            std::vector<std::string> notes;
+            const ImageChain chain = read_chain(path, opener, chain_rules(options.image), notes);
+            print_notes(notes);
+            print_chain(chain, options.json);
+        } else {
+            const Image image = read_image(path, opener);
+            options.json ? print_json(image_as_json(image)) : print_as_text(image);
+        }
+    });
 }
 
 }  // namespace
@@ -130,7 +153,8 @@ void add_info_command(CLI::App& app) {
     CLI::App& command = *app.add_subcommand("info", "Show what an image's descriptor says");
     const auto options = std::make_shared<InfoOptions>();
     add_image_options(command, options->image);
-    command.add_flag("--json", options->json, "Print one JSON object");
+    command.add_flag("--chain", options->chain, "Show the parents of a snapshot too, down to the base");
+    command.add_flag("--json", options->json, "Print one JSON object; with --chain an array of them");
     command.callback([options] { run(*options); });
 }
 

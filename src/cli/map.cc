@@ -54,6 +54,8 @@ void print_as_json(const BlockMap& map) {
             json["file"] = place.file->path();
             json["offset"] = place.offset.count();
         }
+        if (const auto* compressed = std::get_if<Compressed>(&run.content))
+            json["skip"] = to_bytes(Sectors(compressed->skip)).count();
         if (!place.why.empty()) json["why"] = place.why;
         std::cout << separator << compact_json(json);
         separator = ",\n  ";

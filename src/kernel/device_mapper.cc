@@ -287,6 +287,16 @@ void LinuxKernel::refresh_nodes(const std::string& prefix) {
     ::dm_task_update_nodes();
 }
 
+void LinuxKernel::require_node(const std::string& name, DeviceNumber device) {
+    const std::string path = device_path(name);
+    struct stat status = {};
+    const bool is_there = ::stat(path.c_str(), &status) == 0 && S_ISBLK(status.st_mode) &&
+                          status.st_rdev == makedev(device.major, device.minor);
+    if (!is_there)
+        throw Error(ErrorKind::system,
+                    concat("the node ", path, " could not be made (may nodes be made here?)"));
+}
+
 std::string LinuxKernel::settle() {
     const std::vector<std::string> nodes = std::exchange(awaited_nodes_, {});
     const std::uint32_t cookie = std::exchange(cookie_, 0);

@@ -107,6 +107,8 @@ class Kernel {
     virtual Table live_table(const std::string& name) = 0;
     /// Removes the nodes in /dev/mapper whose names begin with `prefix` and whose devices are gone.
     virtual void refresh_nodes(const std::string& prefix) = 0;
+    /// Throws Error (system) when /dev/mapper/`name` is not there as `device`: nobody could open it.
+    virtual void require_node(const std::string& name, DeviceNumber device) = 0;
     /// Waits, up to a deadline, until udev has dealt with what was made or removed. Never throws; returns a
     /// note for the user when udev did not answer, else an empty text.
     virtual std::string settle() = 0;

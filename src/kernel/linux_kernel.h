@@ -35,6 +35,7 @@ class LinuxKernel : public Kernel {
     std::vector<DeviceNumber> dependencies(const std::string& name) override;
     Table live_table(const std::string& name) override;
     void refresh_nodes(const std::string& prefix) override;
+    void require_node(const std::string& name, DeviceNumber device) override;
     std::string settle() override;
 
     std::vector<Partition> probe_partitions(const HeldDevice& disk,

@@ -57,7 +57,7 @@ MappedDevice::~MappedDevice() { remove(); }
 bool MappedDevice::remove() noexcept {
     if (!std::exchange(owned_, false)) return true;
     // The mark is taken back first, so that the removal is ours alone and takes the node along. Where there
-    // is no mark yet, the kernel refuses to take it back, and nothing is lost.
+    // is no mark yet, nothing is lost.
     const auto succeeds = [](auto&& call) {
         try {
             call();

@@ -1,7 +1,6 @@
 #include "kernel/proc.h"
 
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
@@ -58,13 +57,12 @@ std::vector<MountEntry> mounts_of_process(const std::string& pid) {
 }
 
 void for_each_process(const std::function<void(const std::string& pid)>& visit) {
-    const std::string self = std::to_string(::getpid());
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
         const std::string pid = entry.path().filename().string();
         const bool is_process =
             std::all_of(pid.begin(), pid.end(), [](unsigned char c) { return std::isdigit(c); });
-        if (is_process && pid != self) visit(pid);
+        if (is_process) visit(pid);
     }
 }
 

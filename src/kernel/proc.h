@@ -21,7 +21,7 @@ std::vector<MountEntry> mounts_of_process(const std::string& pid);
 /// One process id for each mount namespace that we can see, ours ("self") first.
 std::vector<std::string> processes_by_mount_namespace();
 
-/// Calls `visit` with the id of every process but ours, as text.
+/// Calls `visit` with the id of every process, ours too (it may have inherited a descriptor), as text.
 void for_each_process(const std::function<void(const std::string& pid)>& visit);
 
 /// "process 123 (dd)"

@@ -5,16 +5,27 @@ namespace {
 
 constexpr int interruptions[] = {SIGINT, SIGTERM, SIGHUP};
 
+sigset_t interruption_set() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int signal : interruptions) ::sigaddset(&set, signal);
+    return set;
+}
+
 }  // namespace
 
 SignalDelay::SignalDelay() {
-    sigset_t delayed;
-    ::sigemptyset(&delayed);
-    for (const int signal : interruptions) ::sigaddset(&delayed, signal);
+    const sigset_t delayed = interruption_set();
     ::sigprocmask(SIG_BLOCK, &delayed, &previous_);
 }
 
 SignalDelay::~SignalDelay() { ::sigprocmask(SIG_SETMASK, &previous_, nullptr); }
+
+void SignalDelay::discard() const {
+    const sigset_t delayed = interruption_set();
+    const timespec no_time = {};
+    while (::sigtimedwait(&delayed, nullptr, &no_time) > 0) continue;
+}
 
 bool interruption_pending() {
     sigset_t pending;

@@ -10,6 +10,9 @@ class SignalDelay {
   public:
     SignalDelay();
     ~SignalDelay();
+    /// Forgets a signal that waits: it came too late to interrupt anything, and a death by it would say that
+    /// nothing was done.
+    void discard() const;
     SignalDelay(const SignalDelay&) = delete;
     SignalDelay& operator=(const SignalDelay&) = delete;
 

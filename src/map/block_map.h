@@ -177,10 +177,10 @@ class RunMap<ContentType>::Builder {
     }
 
     std::uint32_t add_reason(const Reason& reason) {
-        const auto known = std::find(map_.reasons_.begin(), map_.reasons_.end(), reason);
-        if (known != map_.reasons_.end()) return static_cast<std::uint32_t>(known - map_.reasons_.begin());
-        map_.reasons_.push_back(reason);
-        return static_cast<std::uint32_t>(map_.reasons_.size() - 1);
+        const auto [known, is_new] = known_reasons_.try_emplace(
+            {reason.kind, reason.text}, static_cast<std::uint32_t>(map_.reasons_.size()));
+        if (is_new) map_.reasons_.push_back(reason);
+        return known->second;
     }
 
     /// A length of 0 appends nothing. Throws UnitOverflow when the disk grows past 2^64 sectors.
@@ -201,6 +201,7 @@ class RunMap<ContentType>::Builder {
   private:
     RunMap map_;
     std::map<std::pair<FileIdentity, std::uint32_t>, FileIndex> known_files_;
+    std::map<std::pair<Reason::Kind, std::string>, std::uint32_t> known_reasons_;
 };
 
 /// The layer that decides what a run is.

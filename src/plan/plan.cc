@@ -11,6 +11,9 @@
 namespace vmdkdm {
 namespace {
 
+// libdevmapper refuses an ioctl of more than some 50 MB: 500,000 linear targets loaded, a million did not.
+constexpr std::size_t max_table_lines = 500000;
+
 Target target_for(const Content& content) {
     struct Choose {
         Target operator()(const Stored& stored) const {
@@ -19,7 +22,9 @@ Target target_for(const Content& content) {
         Target operator()(const Zero&) const { return ZeroTarget{}; }
         Target operator()(const Unreadable&) const { return ErrorTarget{}; }
         Target operator()(const Compressed&) const {
-            throw Error(ErrorKind::format, "compressed grains cannot be mapped in place");
+            throw Error(ErrorKind::refused,
+                        "it holds compressed grains, which this version cannot attach (map and info "
+                        "read them)");
         }
     };
     return std::visit(Choose{}, content);
@@ -79,6 +84,10 @@ std::string escape_concise(std::string_view text) {
 }  // namespace
 
 Plan make_plan(const BlockMap& map, const PlanOptions& options) {
+    if (map.size() > max_table_lines)
+        throw Error(ErrorKind::refused,
+                    concat("the disk has ", map.size(), " runs, more than the ", max_table_lines,
+                           " that one device-mapper table can hold here"));
     std::vector<TableLine> lines;
     lines.reserve(map.size());
     for (const Run& run : map) lines.push_back({run.start, run.length, target_for(run.content)});

@@ -148,9 +148,8 @@ class DescriptorParser {
 
     Descriptor parse(std::string_view text) {
         if (text.size() > max_descriptor_bytes)
-            throw Error(ErrorKind::format,
-                        concat(file_name_, ": the descriptor is ", text.size(), " bytes long (at most ",
-                               max_descriptor_bytes, " are read)"));
+            throw Error(ErrorKind::format, concat("the descriptor is ", text.size(), " bytes long (at most ",
+                                                  max_descriptor_bytes, " are read)"));
         text = text.substr(0, text.find('\0'));
         if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
         for (std::size_t number = 1; !text.empty(); ++number) {
@@ -219,16 +218,14 @@ class DescriptorParser {
 
     void finish() {
         if (result_.version == 0)
-            throw Error(ErrorKind::format,
-                        concat(file_name_, ": no 'version' line (expected version=1, 2 or 3)"));
+            throw Error(ErrorKind::format, "no 'version' line (expected version=1, 2 or 3)");
         if (result_.extents.empty())
             throw Error(ErrorKind::format,
-                        concat(file_name_,
-                               ": no extent lines (expected such as: RW 4192256 FLAT \"disk-f001.vmdk\" 0)"));
+                        "no extent lines (expected such as: RW 4192256 FLAT \"disk-f001.vmdk\" 0)");
         result_.ddb = DiskDatabase(std::move(ddb_));
         const std::string filters = result_.ddb.get("iofilters").value_or("");
         if (filters.find("vmcrypt") != std::string::npos)
-            throw Error(ErrorKind::format, concat(file_name_, ": the disk is encrypted (ddb.iofilters = \"",
+            throw Error(ErrorKind::format, concat("the disk is encrypted (ddb.iofilters = \"",
                                                   printable(filters), "\"), and vmdk-dm cannot decrypt it"));
         if (result_.encoding.empty()) result_.encoding = result_.ddb.get("encoding").value_or("");
     }

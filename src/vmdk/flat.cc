@@ -15,7 +15,7 @@ bool is_flat(ExtentType type) {
 void append_flat_extent(Layer::Builder& layer, const ExtentDescriptor& extent, const FilePtr& file,
                         std::uint32_t depth, bool allow_short) {
     Sectors present;
-    if (file) {
+    if (file && is_flat(extent.type)) {
         const Sectors file_end = whole_sectors(file->size());
         present = file_end > extent.offset ? std::min(file_end - extent.offset, extent.size) : Sectors(0);
         if (present < extent.size && !allow_short)

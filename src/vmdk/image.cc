@@ -27,6 +27,9 @@ std::optional<std::string_view> undescribed_kind(std::span<const std::byte> head
     return std::nullopt;
 }
 
+// How much of a file is looked at to tell whether it is a descriptor.
+constexpr std::size_t head_bytes = 64 << 10;
+
 std::string read_text(const File& file, Bytes offset, std::size_t size) {
     std::string text(size, '\0');
     file.read_at(offset, std::as_writable_bytes(std::span(text)));
@@ -36,7 +39,7 @@ std::string read_text(const File& file, Bytes offset, std::size_t size) {
 std::string load_descriptor_text(const File& file, const std::string& path) {
     const std::size_t size =
         static_cast<std::size_t>(std::min<std::uint64_t>(file.size().count(), max_descriptor_bytes));
-    std::string text = read_text(file, Bytes(0), std::min<std::size_t>(size, 4096));
+    std::string text = read_text(file, Bytes(0), std::min(size, head_bytes));
     if (const auto kind = undescribed_kind(std::as_bytes(std::span(text))))
         throw Error(ErrorKind::format, concat("it is ", *kind, ": name the descriptor that goes with it"));
     if (!looks_like_descriptor(text)) {
@@ -47,21 +50,19 @@ std::string load_descriptor_text(const File& file, const std::string& path) {
                                    : " (expected a text with a 'version' line)"));
     }
     if (file.size() > Bytes(max_descriptor_bytes))
-        throw Error(ErrorKind::format, concat("'", path, "': the descriptor is ", file.size().count(),
+        throw Error(ErrorKind::format, concat("the descriptor is ", file.size().count(),
                                               " bytes long (at most ", max_descriptor_bytes, " are read)"));
     return text + read_text(file, Bytes(text.size()), size - text.size());
 }
 
 // Format reference, 6.7. An area of zeros means that there is none.
-std::string load_embedded_text(const File& file, const SparseHeader& header, const std::string& path) {
-    const std::string piece =
-        concat("'", path, "' is a piece of a split disk: name the descriptor beside it");
+std::string load_embedded_text(const File& file, const SparseHeader& header) {
+    const std::string piece = "it is a piece of a split disk: name the descriptor beside it";
     if (header.descriptor_offset == Sectors(0)) throw Error(ErrorKind::format, piece);
     const Sectors file_end = whole_sectors(file.size());
     if (header.descriptor_offset > file_end || header.descriptor_size > file_end - header.descriptor_offset ||
         header.descriptor_size > whole_sectors(Bytes(max_descriptor_bytes)))
-        throw Error(ErrorKind::format,
-                    concat("'", path, "': the embedded descriptor does not lie inside the file"));
+        throw Error(ErrorKind::format, "the embedded descriptor does not lie inside the file");
     std::string text = read_text(file, to_bytes(header.descriptor_offset),
                                  static_cast<std::size_t>(to_bytes(header.descriptor_size).count()));
     if (text.find_first_not_of('\0') == std::string::npos) throw Error(ErrorKind::format, piece);
@@ -212,7 +213,7 @@ Image read_image(const std::string& path, FilePtr file) {
     if (!is_sparse_extent(*file))
         return {path, file, parse_descriptor(load_descriptor_text(*file, path), path), std::nullopt};
     SparseHeader header = read_sparse_header(*file);
-    const std::string text = load_embedded_text(*file, header, path);
+    const std::string text = load_embedded_text(*file, header);
     return {path, file, parse_descriptor(text, path), header};
 }
 

@@ -21,8 +21,13 @@ constexpr std::size_t shown_after = 100;
 
 std::string masked(std::string_view text) {
     std::string masked_text(text);
-    for (char& c : masked_text)
-        if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) c = '?';
+    for (std::size_t i = 0; i < masked_text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(masked_text[i]);
+        if ((byte < 0x20 && byte != '\t') || byte == 0x7f) masked_text[i] = '?';
+        // U+0080 to U+009F are control characters too: 0xc2 and one of 0x80 to 0x9f.
+        const bool is_c1 = byte >= 0x80 && byte < 0xa0 && i > 0 && masked_text[i - 1] == '\xc2';
+        if (is_c1) masked_text.replace(i - 1, 2, "??");
+    }
     return masked_text;
 }
 

@@ -1,0 +1,133 @@
+// Reads several files or devices in turn, in slices of a few milliseconds, and prints what each slice
+// achieved. On a busy machine only neighbours can be compared, so the slices must be short; fio needs 0.3 s
+// between two jobs in the embedded kernel, which is why this is not fio.
+//
+//   reader PATTERN BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...
+//
+// PATTERN is sequential or random. Linux AIO with O_DIRECT keeps DEPTH reads under way. One line a slice on
+// standard output: round, index of PATH, bytes, nanoseconds. Within a round every path reads the same
+// offsets, and the round's order rotates from round to round.
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Not measured: wakes the path's threads and lets the one before come to rest.
+constexpr std::chrono::milliseconds lead_in(5);
+
+[[noreturn]] void die(const std::string& what) {
+    std::perror(what.c_str());
+    std::exit(1);
+}
+
+struct Work {
+    bool random;
+    std::uint64_t block;
+    unsigned depth;
+    std::uint64_t blocks_on_disk;
+};
+
+class Reader {
+  public:
+    explicit Reader(const Work& work) : work_(work), requests_(work.depth), events_(work.depth) {
+        if (::syscall(SYS_io_setup, work.depth, &context_) != 0) die("io_setup");
+        void* memory = ::mmap(nullptr, work.block * work.depth, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        if (memory == MAP_FAILED) die("mmap");
+        for (unsigned i = 0; i < work.depth; ++i) {
+            requests_[i].aio_lio_opcode = IOCB_CMD_PREAD;
+            requests_[i].aio_buf = reinterpret_cast<std::uint64_t>(memory) + i * work.block;
+            requests_[i].aio_nbytes = work.block;
+        }
+    }
+
+    // Returns the bytes read; the last of them have arrived.
+    std::uint64_t read_for(std::chrono::milliseconds slice, int fd, unsigned round) {
+        std::minstd_rand random(round + 1);
+        std::uint64_t next = random() % work_.blocks_on_disk;
+        const auto submit = [&](iocb* request) {
+            request->aio_fildes = static_cast<std::uint32_t>(fd);
+            request->aio_offset = static_cast<std::int64_t>(next * work_.block);
+            next = (work_.random ? random() : next + 1) % work_.blocks_on_disk;
+            if (::syscall(SYS_io_submit, context_, 1, &request) != 1) die("io_submit");
+        };
+        const Clock::time_point end = Clock::now() + slice;
+        for (iocb& request : requests_) submit(&request);
+        std::uint64_t bytes = 0;
+        for (unsigned under_way = work_.depth; under_way > 0;) {
+            const long count = ::syscall(SYS_io_getevents, context_, 1L, static_cast<long>(work_.depth),
+                                         events_.data(), nullptr);
+            if (count < 1) die("io_getevents");
+            const bool more = Clock::now() < end;
+            for (long i = 0; i < count; ++i) {
+                const io_event& event = events_[static_cast<std::size_t>(i)];
+                if (event.res != static_cast<std::int64_t>(work_.block)) {
+                    errno = event.res < 0 ? static_cast<int>(-event.res) : EIO;
+                    die("read");
+                }
+                bytes += work_.block;
+                if (more)
+                    submit(reinterpret_cast<iocb*>(event.obj));
+                else
+                    --under_way;
+            }
+        }
+        return bytes;
+    }
+
+  private:
+    Work work_;
+    aio_context_t context_ = 0;
+    std::vector<iocb> requests_;
+    std::vector<io_event> events_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc < 7) {
+        std::fputs("usage: reader sequential|random BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...\n", stderr);
+        return 2;
+    }
+    Work work = {std::strcmp(argv[1], "random") == 0, std::stoull(argv[2]),
+                 static_cast<unsigned>(std::stoul(argv[3])), 0};
+    const std::chrono::milliseconds slice(std::stol(argv[4]));
+    const auto rounds = static_cast<unsigned>(std::stoul(argv[5]));
+
+    std::vector<int> files;
+    for (int i = 6; i < argc; ++i) {
+        const int fd = ::open(argv[i], O_RDONLY | O_DIRECT | O_CLOEXEC);
+        if (fd < 0) die(argv[i]);
+        files.push_back(fd);
+        work.blocks_on_disk = static_cast<std::uint64_t>(::lseek(fd, 0, SEEK_END)) / work.block;
+    }
+    Reader reader(work);
+    for (unsigned round = 0; round < rounds; ++round) {
+        for (std::size_t i = 0; i < files.size(); ++i) {
+            // Even rounds upwards, odd ones downwards, so that each is as often before its neighbour as after
+            // it.
+            const std::size_t turn = (i + round / 2) % files.size();
+            const std::size_t file = round % 2 == 0 ? turn : files.size() - 1 - turn;
+            reader.read_for(lead_in, files[file], round);
+            const Clock::time_point start = Clock::now();
+            const std::uint64_t bytes = reader.read_for(slice, files[file], round);
+            const std::chrono::nanoseconds took = Clock::now() - start;
+            std::printf("%u %zu %llu %lld\n", round, file, static_cast<unsigned long long>(bytes),
+                        static_cast<long long>(took.count()));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+# Detach: by name, path and image, one, several, all; a disk in use is left as it is and its user is named; what is
+# deferred finishes by itself; and attach refuses what is attached already.
+set -eu
+. "$(dirname -- "$0")/lib.sh"
+start mke2fs mkswap mount swapoff swapon umount unshare
+make_images disks 3 2
+remember_images
+mount_point=$work/mnt
+mkdir "$mount_point"
+
+descriptor_of() { echo "$images/$1/vmdkdm-test-$1.vmdk"; }
+one=$(descriptor_of disk1) two=$(descriptor_of disk2) three=$(descriptor_of disk3)
+disk=/dev/mapper/vmdkdm-test-disk
+
+# stays COMMAND...: it fails with 5, and the kernel is as before, by name, table and open files alike.
+stays() {
+    local before
+    before=$(kernel_state; dmsetup table)
+    refuses 5 "$@"
+    [ "$(kernel_state; dmsetup table)" = "$before" ] || fail "a failed detach has changed something: $*"
+}
+
+check 'what is not attached: status 6'
+refuses 6 detach vmdkdm-test-nothing
+says "'vmdkdm-test-nothing' is not attached (see vmdk-dm list)"
+refuses 6 detach "$one"
+refuses 6 detach "$work/no such image.vmdk"
+check 'detach wants a name or --all, not both: status 2'
+refuses 2 detach
+refuses 2 detach --all vmdkdm-test-disk1
+check '--all with nothing attached'
+must detach --all
+
+check 'one by its name, one by its path, one by its image; the others stay'
+must attach "$one"
+must attach "$two"
+must attach "$three"
+must detach vmdkdm-test-disk2
+is_gone vmdkdm-test-disk2
+is_gone vmdkdm-test-disk2p1
+same_bytes "${disk}1" "$work/expected/disk1"
+same_bytes "${disk}3" "$work/expected/disk3"
+must detach "${disk}3"
+is_gone vmdkdm-test-disk3
+is_device vmdkdm-test-disk1p2
+must detach "$one"
+nothing_left 'detach of each'
+
+check 'by an image path that is relative, and through a symlink'
+must attach "$one"
+ln -s "$one" "$work/link.vmdk"
+must detach "$work/link.vmdk"
+must attach "$work/link.vmdk" --name vmdkdm-test-link
+(cd "$images/disk1" && must detach vmdkdm-test-disk1.vmdk)
+nothing_left 'detach by relative path'
+
+check 'several; --json'
+must attach "$one"
+must attach "$two"
+must attach "$three"
+must detach --json vmdkdm-test-disk1 "$two" "${disk}1"
+json_holds "$work/out" '[e["name"] for e in d] == ["vmdkdm-test-disk1", "vmdkdm-test-disk2"]' \
+    'not any(e["deferred"] for e in d)'
+is_device vmdkdm-test-disk3
+check 'one of them unknown: status 6, nothing is detached'
+must attach "$one"
+refuses 6 detach vmdkdm-test-disk1 vmdkdm-test-nothing
+is_device vmdkdm-test-disk1
+must detach --all
+nothing_left 'detach --all'
+
+check 'a second attach is refused and names the device'
+must attach "$one"
+stays attach "$one"
+says 'it is attached already, as /dev/mapper/vmdkdm-test-disk1'
+stays attach --name vmdkdm-test-again "$one"
+says 'it is attached already, as /dev/mapper/vmdkdm-test-disk1'
+check 'a name that is taken: suggests --name'
+stays attach --name vmdkdm-test-disk1 "$two"
+says "the device name 'vmdkdm-test-disk1' is taken (choose another with --name)"
+check 'a partition name that is taken: nothing is left of the attach'
+dmsetup create vmdkdm-test-disk2p2 --table '0 8 zero'
+stays attach "$two"
+says 'vmdkdm-test-disk2p2'
+dmsetup remove vmdkdm-test-disk2p2
+
+check 'a mounted partition: named with its mount point, nothing is removed'
+mount -o ro "${disk}1p1" "$mount_point"
+before=$(now_ms)
+stays detach vmdkdm-test-disk1
+says "/dev/mapper/vmdkdm-test-disk1p1 is in use: mounted at '$mount_point'"
+says '(see --deferred)'
+[ $(($(now_ms) - before)) -lt 4000 ] || fail 'it waited for a mount, which does not go by itself'
+check '--all detaches the others, and fails'
+must attach "$two"
+refuses 5 detach --all
+says "mounted at '$mount_point'"
+is_gone vmdkdm-test-disk2
+is_device vmdkdm-test-disk1p2
+
+check '--deferred: goes after the umount, loops too'
+must detach --deferred vmdkdm-test-disk1
+[ "$(<"$mount_point/hello.txt")" = 'hello from inside the image' ] || fail 'the mount does not work any more'
+must list --json
+json_holds "$work/out" 'd[0]["deferredRemove"] is True'
+umount "$mount_point"
+nothing_left 'the umount of a deferred detach'
+check '--deferred of what is not in use: goes at once'
+must attach "$one"
+must detach --deferred vmdkdm-test-disk1
+nothing_left 'a deferred detach'
+must attach "$one"
+
+check 'a device on top of a partition is named'
+dmsetup create vmdkdm-test-top --readonly --table "0 100 linear ${disk}1p2 0"
+stays detach vmdkdm-test-disk1
+says "/dev/mapper/vmdkdm-test-disk1p2 is in use: dm device 'vmdkdm-test-top'"
+dmsetup remove vmdkdm-test-top
+check 'a device on top of the disk is named'
+dmsetup create vmdkdm-test-top --readonly --table "0 100 linear ${disk}1 0"
+stays detach vmdkdm-test-disk1
+says "/dev/mapper/vmdkdm-test-disk1 is in use: dm device 'vmdkdm-test-top'"
+dmsetup remove vmdkdm-test-top
+
+check 'a process that has it open is named, after some patience'
+exec {reader}<"${disk}1p2"
+before=$(now_ms)
+stays detach vmdkdm-test-disk1
+says "/dev/mapper/vmdkdm-test-disk1p2 is in use: process $$ (bash)"
+[ $(($(now_ms) - before)) -ge 3000 ] || fail 'it had no patience'
+check 'a process that closes it in time is waited for'
+(exec {reader}<&- && exec "$vmdk_dm" detach vmdkdm-test-disk1 2>"$work/err") &
+detacher=$!
+# Each pause between two tries is a voluntary switch.
+has_tried_often() {
+    local key value
+    while read -r key value; do
+        [ "$key" != voluntary_ctxt_switches: ] || [ "$value" -lt 10 ] || return 0
+    done <"/proc/$detacher/status"
+    return 1
+}
+wait_until 20 has_tried_often || fail 'detach does not wait'
+is_device vmdkdm-test-disk1p2
+exec {reader}<&-
+wait "$detacher" || fail "detach failed although the process went: $(<"$work/err")"
+nothing_left 'detach that waited'
+
+check 'one in use does not keep the others'
+must attach "$one"
+must attach "$two"
+mount -o ro "${disk}1p1" "$mount_point"
+refuses 5 detach vmdkdm-test-disk1 vmdkdm-test-disk2
+is_gone vmdkdm-test-disk2
+umount "$mount_point"
+must detach vmdkdm-test-disk1
+nothing_left 'detach of the rest'
+images_unchanged
+
+check 'swap space is named'
+cp -R "$images/disk3" "$work/swap"
+must attach --in-place --no-partitions "$work/swap/vmdkdm-test-disk3.vmdk"
+mkswap "${disk}3" >"$work/mkswap" 2>&1
+swapon "${disk}3"
+stays detach vmdkdm-test-disk3
+says '/dev/mapper/vmdkdm-test-disk3 is in use: swap space'
+swapoff "${disk}3"
+must detach vmdkdm-test-disk3
+
+check 'a lazy umount leaves a user that cannot be named: still in use'
+must attach "$one"
+mount -o ro "${disk}1p1" "$mount_point"
+exec {reader}<"$mount_point/hello.txt"
+umount --lazy "$mount_point"
+stays detach vmdkdm-test-disk1
+says '/dev/mapper/vmdkdm-test-disk1p1 is in use: '
+exec {reader}<&-
+must detach vmdkdm-test-disk1
+
+check 'a mount in another mount namespace is found'
+must attach "$one"
+coproc unshare --mount --propagation private bash -c \
+    "mount -o ro ${disk}1p1 $mount_point && echo mounted && read -r _"
+read -r -t 20 answer <&"${COPROC[0]}" || fail 'the other namespace does not answer'
+[ "$answer" = mounted ] || fail "the other namespace says: $answer"
+stays detach vmdkdm-test-disk1
+says "mounted at '$mount_point' in the mount namespace of process"
+other=$COPROC_PID
+echo >&"${COPROC[1]}"
+wait "$other"
+must detach vmdkdm-test-disk1
+conclude

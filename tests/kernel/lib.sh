@@ -1,0 +1,212 @@
+# Common ground of the tests on a real kernel. A test is a bash script that sources this file, is given the path of
+# vmdk-dm, and runs as root:
+#
+#   scripts/run-in-kernel -- bash tests/kernel/bytes.sh build/release/vmdk-dm
+#
+# It calls start, makes its images below $images, checks, and ends with conclude, which fails when an image file has
+# changed or anything is left in the kernel. Its devices are called vmdkdm-test-*; clean-up touches nothing else.
+# Starting a program takes 50 ms and more in the embedded kernel, hence the builtins.
+# shellcheck shell=bash
+set -eu
+export LC_ALL=C
+
+here=$(dirname -- "${BASH_SOURCE[0]}")
+vmdk_dm=${1:?usage: ${0##*/} PATH-OF-VMDK-DM}
+work=''
+images=''
+concluded=false
+checks=0
+
+# A python3 that is found first in PATH may be a version manager's shell script, which takes seconds in here.
+python=/usr/bin/python3
+[ -x "$python" ] || python=python3
+
+# What a failing check prints stands out, with all that is known at that moment.
+fail() {
+    printf 'FAIL: %s\n' "$1"
+    for stream in out err; do
+        [ ! -s "$work/$stream" ] || { printf 'the last %s said:\n' "std$stream"; head -n 40 -- "$work/$stream"; }
+    done
+    exit 1
+}
+
+# A test without what it needs is skipped, loudly; in CI it fails.
+missing() {
+    printf 'cannot test: %s\n' "$1"
+    [ "${CI:-}" = true ] && exit 1
+    exit 77
+}
+
+check() {
+    checks=$((checks + 1))
+    printf -- '- %s\n' "$1"
+}
+
+# start [TOOL...]: which programs the test needs, besides those that all need.
+start() {
+    [ "$EUID" -eq 0 ] || missing 'not root (see scripts/run-in-kernel)'
+    [ -c /dev/mapper/control ] || missing 'this kernel has no device mapper (see scripts/run-in-kernel)'
+    [ -x "$vmdk_dm" ] || missing "no program at '$vmdk_dm'"
+    for tool in blockdev cmp dd dmsetup find losetup sha256sum "$python" "$@"; do
+        command -v "$tool" >/dev/null || missing "no program '$tool'"
+    done
+    work=$(mktemp -d "${TMPDIR:-/tmp}/vmdkdm-test.XXXXXX")
+    images=$work/images
+    mkdir "$images"
+    # Never readable, so that a read from it is a pause without a process.
+    exec {never}<> <(:)
+    trap finish EXIT
+    state_at_start=$(kernel_state)
+}
+
+# make_images KIND [ARGUMENT...]: see images.py. Expected disks are in $work/expected.
+make_images() {
+    mkdir -p "$work/expected"
+    "$python" "$here/images.py" "$1" "$images" "$work/expected" "${@:2}"
+}
+
+remember_images() { image_facts >"$work/facts"; }
+
+image_facts() { (cd "$images" && find . -printf '%p %y %s %T@\n' -type f -exec sha256sum {} + | sort); }
+
+# Names, sizes, times and content of everything below $images are what they were.
+images_unchanged() {
+    image_facts >"$work/facts-now"
+    cmp -s "$work/facts" "$work/facts-now" || {
+        diff "$work/facts" "$work/facts-now" || true
+        fail 'image files have changed'
+    }
+}
+
+# Everything that an attach could leave behind, one line each.
+kernel_state() {
+    local path line key
+    dmsetup ls
+    for path in /dev/mapper/*; do echo "node $path"; done
+    for path in /sys/block/loop*/loop/backing_file; do
+        { read -r line <"$path"; } 2>/dev/null || continue
+        path=${path#/sys/block/}
+        echo "${path%%/*} holds $line"
+    done
+    while read -r key line; do
+        [ "$key" = key ] || echo "semaphore $key"
+    done </proc/sysvipc/sem
+    for path in /proc/[0-9]*/comm; do
+        { read -r line <"$path"; } 2>/dev/null || continue
+        [ "$line" != "${vmdk_dm##*/}" ] || echo "process $path"
+    done
+}
+
+pause() { read -r -t 0.02 _ <&"$never" || true; }
+
+now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
+
+# wait_until SECONDS COMMAND...: false when it still fails at the deadline.
+wait_until() {
+    local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+    until "${@:2}"; do
+        [ "${EPOCHREALTIME/[.,]/}" -lt "$deadline" ] || return 1
+        pause
+    done
+}
+
+state_is_as_at_start() { [ "$(kernel_state)" = "$state_at_start" ]; }
+
+# nothing_left AFTER-WHAT [SECONDS]: some of it goes a moment later (deferred removal, AUTOCLEAR).
+nothing_left() {
+    wait_until "${2:-5}" state_is_as_at_start && return
+    diff <(echo "$state_at_start") <(kernel_state) || true
+    dmsetup info -c || true
+    fail "something is left after $1"
+}
+
+# try ARGUMENT...: runs vmdk-dm; exit status in $status, output in $work/out and $work/err.
+try() {
+    status=0
+    "$vmdk_dm" "$@" >"$work/out" 2>"$work/err" || status=$?
+}
+
+must() {
+    try "$@"
+    [ "$status" -eq 0 ] || fail "exit status $status of: vmdk-dm $*"
+}
+
+# refuses STATUS ARGUMENT...: it must fail with this status, print no paths, and say why.
+refuses() {
+    try "${@:2}"
+    [ "$status" -eq "$1" ] || fail "exit status $status, expected $1, of: vmdk-dm ${*:2}"
+    [ ! -s "$work/out" ] || fail "a failed command printed to stdout: vmdk-dm ${*:2}"
+}
+
+# says TEXT: it is in the last standard error.
+says() { [[ $(<"$work/err") == *"$1"* ]] || fail "the message does not say: $1"; }
+is_silent() { [ ! -s "$work/err" ] || fail 'unexpected message'; }
+
+# printed LINE...: the last standard output, exactly.
+printed() {
+    [ "$(<"$work/out")" = "$(printf '%s\n' "$@")" ] || fail "stdout is not: $*"
+}
+
+same_bytes() { cmp -- "$1" "$2" >"$work/cmp" 2>&1 || fail "$1 is not $2: $(<"$work/cmp")"; }
+is_device() { [ -b "/dev/mapper/$1" ] || fail "there is no /dev/mapper/$1"; }
+is_gone() { [ ! -e "/dev/mapper/$1" ] || fail "/dev/mapper/$1 is still there"; }
+
+# json_holds FILE EXPRESSION...: the file is JSON, and each Python expression about it (d) is true.
+json_holds() {
+    "$python" -c '
+import json, sys
+d = json.load(open(sys.argv[1]))
+for expression in sys.argv[2:]:
+    if not eval(expression):
+        sys.exit("not so: " + expression)
+' "$@" >"$work/cmp" 2>&1 || fail "$1: $(<"$work/cmp")"
+}
+
+# The directory in /sys of a block device, by its path.
+sys_of() { echo "/sys/dev/block/$(stat -L -c '%Hr:%Lr' "$1")"; }
+
+# The loops that hold files below a directory, one path per line.
+loops_on() {
+    local path file
+    for path in /sys/block/loop*/loop/backing_file; do
+        { read -r file <"$path"; } 2>/dev/null || continue
+        [[ $file != "$1"/* ]] || { path=${path#/sys/block/}; echo "/dev/${path%%/*}"; }
+    done
+}
+
+conclude() {
+    nothing_left 'the test'
+    [ ! -e "$work/facts" ] || images_unchanged
+    concluded=true
+    printf '%s: %d checks in %d s\n' "${0##*/}" "$checks" "$SECONDS"
+}
+
+# shellcheck disable=SC2317 # called by the trap
+finish() {
+    local status=$? mount_point name
+    trap - EXIT
+    set +eu
+    if [ "$status" -eq 0 ] && ! $concluded; then
+        echo 'FAIL: the test did not reach its end'
+        status=1
+    fi
+    if [ "$status" -ne 0 ]; then
+        echo 'what the kernel has now:'
+        dmsetup table | head -n 40
+        losetup --list --noheadings --output NAME,RO,AUTOCLEAR,BACK-FILE | head -n 40
+        grep -F -e "$work" -e vmdkdm-test- /proc/mounts /proc/swaps
+        for job in $(jobs -p); do kill -KILL "$job"; done 2>/dev/null
+        tac /proc/mounts | while read -r _ mount_point _; do
+            [[ $mount_point != "$work"/* ]] || umount --lazy "$mount_point"
+        done
+        for name in /dev/mapper/vmdkdm-test-*; do swapoff "$name"; done 2>/dev/null
+        for _ in 1 2 3; do
+            dmsetup ls | while read -r name _; do
+                [[ $name != vmdkdm-test-* ]] || dmsetup remove "$name"
+            done 2>/dev/null
+        done
+        loops_on "$work" | while read -r name; do losetup --detach "$name"; done
+    fi
+    rm -rf -- "$work"
+    exit "$status"
+}

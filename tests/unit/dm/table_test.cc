@@ -1,0 +1,129 @@
+#include "dm/table.h"
+
+#include <catch2/catch.hpp>
+
+#include "base/concat.h"
+#include "support/failure.h"
+
+namespace vmdkdm {
+namespace {
+
+using test::Failure;
+using test::failure_of;
+
+TableLine line(std::uint64_t start, std::uint64_t length, Target target) {
+    return {Sectors(start), Sectors(length), std::move(target)};
+}
+
+TEST_CASE("a table prints as the kernel takes it") {
+    const Table table(
+        {line(0, 63, LinearTarget{DeviceNumber{7, 0}, Sectors(2048)}), line(63, 1, ZeroTarget{}),
+         line(64, 64, ErrorTarget{}),
+         line(128, 128, SnapshotTarget{DeviceNumber{254, 1}, DeviceNumber{7, 12}, true, Sectors(8)}),
+         line(256, 1, SnapshotTarget{DeviceNumber{254, 1}, DeviceNumber{7, 12}, false, Sectors(16)}),
+         line(257, 3, SnapshotOriginTarget{DeviceNumber{8, 16}})});
+    const std::string text =
+        "0 63 linear 7:0 2048\n"
+        "63 1 zero\n"
+        "64 64 error\n"
+        "128 128 snapshot 254:1 7:12 P 8\n"
+        "256 1 snapshot 254:1 7:12 N 16\n"
+        "257 3 snapshot-origin 8:16";
+    CHECK(table.print() == text);
+    CHECK(Table::parse(text) == table);
+    CHECK(table.length() == Sectors(260));
+}
+
+TEST_CASE(
+    "the kernel's own spelling parses: blanks at line ends, empty lines, PO for a store that overflows") {
+    CHECK(Table::parse("0 8 zero \n\n8 8 error \n") ==
+          Table({line(0, 8, ZeroTarget{}), line(8, 8, ErrorTarget{})}));
+    CHECK(Table::parse("0 8 snapshot 254:1 254:2 PO 8").print() == "0 8 snapshot 254:1 254:2 P 8");
+}
+
+TEST_CASE("a table without lines is refused") {
+    const Failure failure{ErrorKind::format, "a device-mapper table needs at least one line"};
+    CHECK(failure_of([] { Table({}); }) == failure);
+    CHECK(failure_of([] { Table::parse(""); }) == failure);
+    CHECK(failure_of([] { Table::parse("  \n\n"); }) == failure);
+}
+
+TEST_CASE("a table with a gap, an overlap, an empty line or a late start is refused, and the line is named") {
+    CHECK(failure_of([] { Table({line(1, 8, ZeroTarget{})}); }) ==
+          Failure{ErrorKind::format,
+                  "table line at sector 1 of length 8: expected one that starts at 0 and is not empty"});
+    CHECK(failure_of([] {
+              Table({line(0, 8, ZeroTarget{}), line(9, 8, ZeroTarget{})});
+          }) ==
+          Failure{ErrorKind::format,
+                  "table line at sector 9 of length 8: expected one that starts at 8 and is not empty"});
+    CHECK(failure_of([] {
+              Table({line(0, 8, ZeroTarget{}), line(7, 8, ZeroTarget{})});
+          }) ==
+          Failure{ErrorKind::format,
+                  "table line at sector 7 of length 8: expected one that starts at 8 and is not empty"});
+    CHECK(failure_of([] {
+              Table({line(0, 8, ZeroTarget{}), line(8, 0, ZeroTarget{})});
+          }) ==
+          Failure{ErrorKind::format,
+                  "table line at sector 8 of length 0: expected one that starts at 8 and is not empty"});
+}
+
+TEST_CASE("a table that ends past 64 bits is refused like any other bad table") {
+    const Failure failure = failure_of([] { Table::parse("0 1 zero\n1 18446744073709551615 zero"); });
+    CHECK(failure.kind == ErrorKind::format);
+    CHECK(failure.text != "(no error)");
+}
+
+TEST_CASE("a line that is not understood is refused, never half taken") {
+    for (const std::string text : {"0",
+                                   "0 8",
+                                   "0 8 striped 2 7:0 0",
+                                   "x 8 zero",
+                                   "0 -8 zero",
+                                   "0 8 linear",
+                                   "0 8 linear 7:0",
+                                   "0 8 linear /dev/loop0 0",
+                                   "0 8 linear 7: 0",
+                                   "0 8 linear :0 0",
+                                   "0 8 linear 7:0 0x10",
+                                   "0 8 linear 7:0 0 1",
+                                   "0 8 zero 1",
+                                   "0 8 error 1",
+                                   "0 8 snapshot 7:0 7:1 X 8",
+                                   "0 8 snapshot 7:0 7:1 P",
+                                   "0 8 snapshot-origin",
+                                   "0 8 linear 99999999999:0 0",
+                                   "99999999999999999999 8 zero",
+                                   "0\t8\tzero"})
+        CHECK(failure_of([&] { Table::parse(text); }) ==
+              Failure{ErrorKind::format,
+                      concat("not a device-mapper table line that is known here: '", text, "'")});
+}
+
+TEST_CASE("binding gives every planned device its number and leaves the rest alone") {
+    const Table planned({line(0, 8, LinearTarget{PlannedDevice{1}, Sectors(0)}),
+                         line(8, 8, LinearTarget{DeviceNumber{8, 0}, Sectors(4)}), line(16, 8, ZeroTarget{}),
+                         line(24, 8, SnapshotTarget{PlannedDevice{0}, PlannedDevice{1}, true, Sectors(8)}),
+                         line(32, 8, SnapshotOriginTarget{PlannedDevice{0}})});
+    CHECK(planned.print() ==
+          "0 8 linear #1 0\n8 8 linear 8:0 4\n16 8 zero\n24 8 snapshot #0 #1 P 8\n32 8 snapshot-origin #0");
+    CHECK(
+        planned.bind({{7, 5}, {7, 6}}).print() ==
+        "0 8 linear 7:6 0\n8 8 linear 8:0 4\n16 8 zero\n24 8 snapshot 7:5 7:6 P 8\n32 8 snapshot-origin 7:5");
+    CHECK_THROWS(planned.bind({{7, 5}}));
+}
+
+TEST_CASE("planned devices print by the name that the caller gives them") {
+    const Table planned({line(0, 8, LinearTarget{PlannedDevice{3}, Sectors(9)}), line(8, 1, ErrorTarget{})});
+    const DeviceNamer namer = [](PlannedDevice device) { return concat("/dev/loop", device.index); };
+    CHECK(planned.print(namer, ",") == "0 8 linear /dev/loop3 9,8 1 error");
+}
+
+TEST_CASE("a zero target is seen wherever it stands") {
+    CHECK_FALSE(Table({line(0, 8, ErrorTarget{})}).has_zero_target());
+    CHECK(Table({line(0, 8, ErrorTarget{}), line(8, 1, ZeroTarget{})}).has_zero_target());
+}
+
+}  // namespace
+}  // namespace vmdkdm

@@ -45,7 +45,7 @@ compare() {
 
 # The options of a command ('' for the program itself) with their values: "-p, --delimiter TEXT".
 help_options() {
-    "$vmdk_dm" ${1:+"$1"} --help | sed -nE 's/^  (-[^ ]*)( ([A-Z][A-Z]+))?([ :].*)?$/\1 \3/p' |
+    "$vmdk_dm" ${1:+"$1"} --help | sed -nE 's/^  (-[^ ]*)( ([A-Z]+))?([ :].*)?$/\1 \3/p' |
         sed -E 's/,/, /; s/ +$//'
 }
 

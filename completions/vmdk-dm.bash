@@ -59,7 +59,9 @@ _vmdk_dm() {
         return
     fi
 
-    local image_options=(--allow-path --allow-devices --allow-short)
+    local image_options=(
+        --allow-path --search-dir --allow-devices --allow-short --layer --ignore-cid --use-redundant --allow-damaged
+    )
     local device_options=(--name --in-place --sector-size)
     local options
     case $command in
@@ -68,17 +70,18 @@ _vmdk_dm() {
         ;;
     detach) options=(--all --deferred --no-udev --json) ;;
     list) options=(--json) ;;
-    info | map) options=("${image_options[@]}" --json) ;;
+    info) options=("${image_options[@]}" --chain --json) ;;
+    map) options=("${image_options[@]}" --json) ;;
     table) options=("${image_options[@]}" "${device_options[@]}" --json --concise) ;;
     *) return ;;
     esac
     options+=(-h --help)
 
     case $prev in
-    --allow-path) _vmdk_dm_directories "$cur"; return ;;
+    --allow-path | --search-dir) _vmdk_dm_directories "$cur"; return ;;
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
-    --name | -p | --delimiter) return ;;
+    --name | --layer | -p | --delimiter) return ;;
     esac
     if [[ $cur == -* ]]; then
         _vmdk_dm_words "$cur" "${options[@]}"

@@ -27,8 +27,13 @@ complete -c vmdk-dm -n __fish_use_subcommand -a map -d 'Show where every byte of
 complete -c vmdk-dm -n __fish_use_subcommand -a table -d 'Show the loops, devices and tables that attach would make'
 
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table' -l allow-path -x -a '(__fish_complete_directories)' -d 'Extents may lie below this directory too'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table' -l search-dir -x -a '(__fish_complete_directories)' -d 'Parents of a snapshot are looked for in this directory too'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table' -l allow-devices -d 'Extents may be block devices'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table' -l allow-short -d 'Make the missing tail of a short extent unreadable'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table' -l layer -x -d 'An older state of a snapshot chain: 1 is the parent'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table' -l ignore-cid -d 'Accept a parent that was written since the snapshot was made'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table' -l use-redundant -d 'Read sparse extents through their redundant grain directories'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table' -l allow-damaged -d 'Make damaged parts unreadable instead of refusing the image'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach table' -l name -x -d 'Name of the device'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach table' -l in-place -d 'Writable: writes go straight into the image\'s files'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach table' -l sector-size -x -a '512 4096' -d 'Logical sector size in bytes'
@@ -39,6 +44,7 @@ complete -c vmdk-dm -n '__fish_seen_subcommand_from detach' -l all -d 'Every dis
 complete -c vmdk-dm -n '__fish_seen_subcommand_from detach' -l deferred -d 'What is in use goes when its last user closes it'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach detach' -l no-udev -d 'Do not wait for udev'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach detach list info map table' -l json -d 'Print JSON'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from info' -l chain -d 'Show the parents of a snapshot too'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from table' -l concise -d 'Print what dmsetup create --concise takes'
 
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table detach' -k -a '(__vmdk_dm_images)'

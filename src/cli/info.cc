@@ -60,20 +60,19 @@ Json image_as_json(const Image& image) {
     Json ddb = Json::object();
     for (const auto& [key, value] : descriptor.ddb.entries())
         if (!ddb.contains(key)) ddb[key] = value;
-    print_json(
-        {{"image", image.file->path()},
-         {"createType", or_null(descriptor.create_type)},
-         {"version", descriptor.version},
-         {"capacity", to_bytes(descriptor.capacity()).count()},
-         {"CID", to_string(descriptor.cid)},
-         {"parentCID", descriptor.has_parent() ? Json(to_string(descriptor.parent_cid)) : Json(nullptr)},
-         {"parentFileNameHint", or_null(descriptor.parent_file_name_hint)},
-         {"encoding", or_null(descriptor.encoding)},
-         {"adapterType", or_null(descriptor.ddb.get("adapterType"))},
-         {"hardwareVersion", number_or_null(descriptor.ddb.get("virtualHWVersion"))},
-         {"geometry", geometry_of(descriptor.ddb)},
-         {"extents", extents},
-         {"ddb", ddb}});
+    return {{"image", image.file->path()},
+            {"createType", or_null(descriptor.create_type)},
+            {"version", descriptor.version},
+            {"capacity", to_bytes(descriptor.capacity()).count()},
+            {"CID", to_string(descriptor.cid)},
+            {"parentCID", descriptor.has_parent() ? Json(to_string(descriptor.parent_cid)) : Json(nullptr)},
+            {"parentFileNameHint", or_null(descriptor.parent_file_name_hint)},
+            {"encoding", or_null(descriptor.encoding)},
+            {"adapterType", or_null(descriptor.ddb.get("adapterType"))},
+            {"hardwareVersion", number_or_null(descriptor.ddb.get("virtualHWVersion"))},
+            {"geometry", geometry_of(descriptor.ddb)},
+            {"extents", extents},
+            {"ddb", ddb}};
 }
 
 void print_line(std::string_view label, const std::string& value) {

@@ -23,7 +23,7 @@ std::optional<std::string_view> undescribed_kind(std::span<const std::byte> head
     if (head.size() < 8) return std::nullopt;
     if (load_le32(head, 0) == 0x44574f43) return "an ESX sparse extent (COWD)";
     if (load_le64(head, 0) == 0xcafebabe) return "an seSparse extent";
-    if (load_le32(head, 0) == 0xf61972a2) return "a change-tracking file (CTK)";
+    if (load_le32(head, 0) == 0xf61972a2) return "a change-tracking file (CTK), which holds no disk data";
     return std::nullopt;
 }
 

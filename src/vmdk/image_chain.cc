@@ -154,9 +154,10 @@ ImageChain read_chain(const std::string& path, FileOpener& opener, const ChainRu
     links.push_back(read_image(path, opener));
     while (links.back().descriptor.has_parent()) {
         if (links.size() > rules.layer && !shows_parent(links.back())) {
-            notes.push_back(concat("'", links.back().path,
-                                   "' is a delta, but its flat extents hide the parent '",
-                                   printable(links.back().descriptor.parent_file_name_hint), "' entirely"));
+            const std::string& hint = links.back().descriptor.parent_file_name_hint;
+            notes.push_back(concat("'", links.back().path, "' is a snapshot of ",
+                                   hint.empty() ? "another image" : concat("'", printable(hint), "'"),
+                                   ", but its flat extents hide that entirely; it is not opened"));
             break;
         }
         Image parent = ParentFinder(links.back(), opener, rules, notes).find();

@@ -172,8 +172,7 @@ class SparseReader {
         });
         runs_.finish();
         if (runs_.overlapping())
-            notes_.push_back(
-                concat("'", file_->path(), "': grains share sectors of the file (see vmdk-dm check)"));
+            notes_.push_back(concat("'", file_->path(), "': grains share sectors of the file"));
     }
 
   private:
@@ -211,7 +210,7 @@ class SparseReader {
                 hashes_of_tables(read_directory(header_.redundant_directory)))
                 notes_.push_back(concat("'", file_->path(),
                                         "': the grain directory and its redundant copy differ; "
-                                        "the directory is read (see vmdk-dm check)"));
+                                        "the directory is read"));
         } catch (const Error&) {
             notes_.push_back(concat("'", file_->path(), "': the redundant grain directory cannot be read"));
         }

@@ -12,6 +12,7 @@
 #include "map/read.h"
 #include "plan/names.h"
 #include "plan/plan.h"
+#include "support/map_image.h"
 #include "support/memory_files.h"
 #include "vmdk/file_name.h"
 #include "vmdk/image.h"
@@ -91,7 +92,7 @@ void check_map(const BlockMap& map, const Descriptor& descriptor) {
             require(to_bytes(stored->sector + run.length) <= map.files().at(stored->file).file->size(),
                     "a stored run lies within its file");
         if (const auto* unreadable = std::get_if<Unreadable>(&run.content))
-            require(!map.reasons().at(unreadable->why).empty(), "an unreadable run has a reason");
+            require(!map.reasons().at(unreadable->why).text.empty(), "an unreadable run has a reason");
         next += run.length;
     }
     require(next == map.capacity(), "the runs cover the disk");

@@ -148,9 +148,9 @@ def with_sectors(disk, changes, sector=SECTOR):
     return bytes(disk)
 
 
-def ext4(size):
+def ext4(size, directory=None):
     """An ext4 of `size` bytes that holds the file hello.txt."""
-    path = os.path.join(sys.argv[3], "ext4")
+    path = os.path.join(directory or sys.argv[3], "ext4")
     os.makedirs(path + ".tree")
     with open(os.path.join(path + ".tree", "hello.txt"), "w", encoding="ascii") as out:
         out.write("hello from inside the image\n")
@@ -311,4 +311,5 @@ def main():
         image.write(images, expected)
 
 
-main()
+if __name__ == "__main__":
+    main()

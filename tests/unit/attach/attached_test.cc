@@ -7,6 +7,7 @@
 #include "base/concat.h"
 #include "files/confined_opener.h"
 #include "plan/names.h"
+#include "support/map_image.h"
 #include "support/temp_dir.h"
 #include "unit/fake_kernel.h"
 #include "vmdk/image.h"

@@ -49,14 +49,14 @@ TEST_CASE("a run goes on only in the same file at the same depth") {
     builder.append(Sectors(8), Stored{other, Sectors(16)});
     const BlockMap map = std::move(builder).build();
     CHECK(map.size() == 3);
-    CHECK(map.depth_of(map[0].content) == 0);
-    CHECK(map.depth_of(map[1].content) == 1);
+    CHECK(depth_of(map, map[0].content) == 0);
+    CHECK(depth_of(map, map[1].content) == 1);
 }
 
 TEST_CASE("zeros merge with zeros of the same layer, unreadable runs with those of the same reason") {
     BlockMap::Builder builder;
-    const std::uint32_t hidden = builder.add_reason("hidden");
-    const std::uint32_t short_file = builder.add_reason("short");
+    const std::uint32_t hidden = builder.add_reason({Reason::Kind::damage, "hidden"});
+    const std::uint32_t short_file = builder.add_reason({Reason::Kind::damage, "short"});
     builder.append(Sectors(1), Zero{0});
     builder.append(Sectors(2), Zero{0});
     builder.append(Sectors(3), Zero{1});
@@ -68,7 +68,7 @@ TEST_CASE("zeros merge with zeros of the same layer, unreadable runs with those 
                                            {Sectors(3), Sectors(3), Zero{1}},
                                            {Sectors(6), Sectors(2), Unreadable{0, hidden}},
                                            {Sectors(8), Sectors(1), Unreadable{0, short_file}}});
-    CHECK(map.depth_of(map[1].content) == 1);
+    CHECK(depth_of(map, map[1].content) == 1);
 }
 
 TEST_CASE("compressed grains never merge") {
@@ -101,7 +101,7 @@ TEST_CASE("a disk that grows past 64 bits throws and stays as it was") {
 
 TEST_CASE("every sector finds its run") {
     BlockMap::Builder builder;
-    const std::uint32_t why = builder.add_reason("hidden");
+    const std::uint32_t why = builder.add_reason({Reason::Kind::damage, "hidden"});
     builder.append(Sectors(1), Zero{0});
     builder.append(Sectors(10), Unreadable{0, why});
     builder.append(Sectors(5), Zero{0});
@@ -121,13 +121,13 @@ TEST_CASE("a file is listed once a layer, whatever object stands for it; a reaso
     CHECK(builder.add_file(a, 0) == 0);
     CHECK(builder.add_file(same_file, 0) == 0);
     CHECK(builder.add_file(a, 1) == 1);
-    CHECK(builder.add_reason("x") == 0);
-    CHECK(builder.add_reason("y") == 1);
-    CHECK(builder.add_reason("x") == 0);
+    CHECK(builder.add_reason({Reason::Kind::damage, "x"}) == 0);
+    CHECK(builder.add_reason({Reason::Kind::damage, "y"}) == 1);
+    CHECK(builder.add_reason({Reason::Kind::damage, "x"}) == 0);
     const BlockMap map = std::move(builder).build();
     REQUIRE(map.files().size() == 2);
     CHECK(map.files()[0].file->path() == "/a");
-    CHECK(map.reasons() == std::vector<std::string>{"x", "y"});
+    CHECK(map.reasons() == std::vector<Reason>{{Reason::Kind::damage, "x"}, {Reason::Kind::damage, "y"}});
 }
 
 TEST_CASE("bytes are read across runs, from the right place of each file") {
@@ -151,7 +151,7 @@ TEST_CASE("what has no bytes to read is an error, not zeros") {
     BlockMap::Builder builder;
     const FileIndex a = builder.add_file(files.add("/a", std::string(512, 'a')), 0);
     builder.append(Sectors(1), Stored{a, Sectors(0)});
-    builder.append(Sectors(1), Unreadable{0, builder.add_reason("hidden")});
+    builder.append(Sectors(1), Unreadable{0, builder.add_reason({Reason::Kind::damage, "hidden"})});
     builder.append(Sectors(1), Compressed{a, 10, Sectors(0)});
     const BlockMap map = std::move(builder).build();
     CHECK(failure_of([&] { read_text(map, Bytes(511), 2); }) ==

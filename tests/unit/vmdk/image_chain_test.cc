@@ -284,9 +284,8 @@ TEST_CASE("a delta that hides its parent does not need it") {
     files.add("/vm/child.vmdk", descriptor("b", "a", "gone.vmdk", "RW 8 ZERO\nNOACCESS 8 ZERO\n"));
     const Opened opened = open(files, "/vm/child.vmdk");
     CHECK(opened.disk == "0+8 zero\n8+8 unreadable: the descriptor says NOACCESS\n");
-    CHECK(opened.notes ==
-          std::vector<std::string>{
-              "'/vm/child.vmdk' is a delta, but its flat extents hide the parent 'gone.vmdk' entirely"});
+    CHECK(opened.notes == std::vector<std::string>{"'/vm/child.vmdk' is a snapshot of 'gone.vmdk', but its "
+                                                   "flat extents hide that entirely; it is not opened"});
     ChainRules rules;
     rules.layer = 1;
     CHECK(failure(files, "/vm/child.vmdk", rules).kind == ErrorKind::not_found);
@@ -369,7 +368,7 @@ TEST_CASE("an embedded descriptor's extent is the file that it is in, whatever i
 }
 
 TEST_CASE("an embedded descriptor that does not lie inside the file is refused") {
-    const std::string outside = "'/vm/a.vmdk': the embedded descriptor does not lie inside the file";
+    const std::string outside = "the embedded descriptor does not lie inside the file";
     const std::string text = embedded(base("a", "RW 64 SPARSE \"a.vmdk\"\n"));
     struct Case {
         std::size_t field;
@@ -381,7 +380,7 @@ TEST_CASE("an embedded descriptor that does not lie inside the file is refused")
         files.add("/vm/a.vmdk", Blob(0).append(text).put64(c.field, c.value).bytes());
         CHECK(failure(files, "/vm/a.vmdk") == Failure{ErrorKind::format, outside});
     }
-    const std::string piece = "'/vm/a.vmdk' is a piece of a split disk: name the descriptor beside it";
+    const std::string piece = "it is a piece of a split disk: name the descriptor beside it";
     MemoryFiles files;
     files.add("/vm/a.vmdk", Blob(0).append(text).put64(28, 0).bytes());
     CHECK(failure(files, "/vm/a.vmdk") == Failure{ErrorKind::format, piece});

@@ -5,6 +5,7 @@
 
 #include "base/concat.h"
 #include "support/failure.h"
+#include "support/map_image.h"
 #include "support/memory_files.h"
 
 namespace vmdkdm {
@@ -40,7 +41,7 @@ std::string show(const BlockMap& map) {
         std::string operator()(const Zero&) const { return "zero"; }
         std::string operator()(const Compressed&) const { return "compressed"; }
         std::string operator()(const Unreadable& unreadable) const {
-            return concat("unreadable: ", map.reasons()[unreadable.why]);
+            return concat("unreadable: ", map.reasons()[unreadable.why].text);
         }
     };
     std::string text;
@@ -131,15 +132,6 @@ TEST_CASE("the same file may serve twice; a note is given when sectors are share
     CHECK(mapped.notes == std::vector<std::string>{"the extents on lines 2 and 4 share sectors of '/vm/a'"});
 }
 
-TEST_CASE("a flat delta hides its parent, and a note says so") {
-    MemoryFiles files;
-    const Mapped mapped =
-        map_text(files, "version=1\nCID=2\nparentCID=1\nparentFileNameHint=\"base.vmdk\"\nRW 1 ZERO\n");
-    CHECK(mapped.notes ==
-          std::vector<std::string>{"'/vm/disk.vmdk' is a snapshot of 'base.vmdk', but its flat extents "
-                                   "hide that entirely; it is not opened"});
-}
-
 TEST_CASE("I/O filters are noted") {
     MemoryFiles files;
     CHECK(map_text(files, "version=1\nRW 1 ZERO\nddb.iofilters = \"vmwarelwd\"\n").notes ==
@@ -160,13 +152,9 @@ TEST_CASE("types that cannot be mapped are refused with the reason") {
     const auto refusal = [&](const std::string& type) {
         return failure_of([&] { map_text(files, concat("version=1\nRW 1 ", type, " \"a\"\n")); });
     };
-    const std::string flat_only = ": this version attaches flat images only";
     const std::string lun =
         ": the data of a raw device mapping is on its LUN, which the descriptor does not name";
     const std::string in_front = "extent 1 (line 2): it is of type ";
-    CHECK(refusal("SPARSE") == Failure{ErrorKind::format, in_front + "SPARSE" + flat_only});
-    CHECK(refusal("VMFSSPARSE") == Failure{ErrorKind::format, in_front + "VMFSSPARSE" + flat_only});
-    CHECK(refusal("SESPARSE") == Failure{ErrorKind::format, in_front + "SESPARSE" + flat_only});
     CHECK(refusal("VMFSRDM") == Failure{ErrorKind::format, in_front + "VMFSRDM" + lun});
     CHECK(refusal("VMFSPASSTHROUGHRAWDEVICEMAP") == Failure{ErrorKind::format, in_front + "VMFSRDM" + lun});
     CHECK(refusal("VSANSPARSE") ==
@@ -218,15 +206,16 @@ TEST_CASE("what is no descriptor is told apart by its first bytes") {
         });
     };
     const auto format = [](const std::string& text) { return Failure{ErrorKind::format, "it is " + text}; };
-    const std::string flat_only = "; this version attaches flat images only";
-    CHECK(refusal("KDMV\1\0\0\0more"s) == format("a hosted sparse extent (KDMV)" + flat_only));
-    CHECK(refusal("COWD\1\0\0\0more"s) == format("an ESX sparse extent (COWD)" + flat_only));
-    CHECK(refusal("\xbe\xba\xfe\xca\0\0\0\0more"s) == format("an seSparse extent" + flat_only));
+    const std::string no_descriptor = ": name the descriptor that goes with it";
+    const std::string cut = concat("'", image_path, "': the file is shorter than a sparse extent's header");
+    CHECK(refusal("KDMV\1\0\0\0more"s) == Failure{ErrorKind::format, cut});
+    CHECK(refusal("KDMV") == Failure{ErrorKind::format, cut});
+    CHECK(refusal("COWD\1\0\0\0more"s) == format("an ESX sparse extent (COWD)" + no_descriptor));
+    CHECK(refusal("\xbe\xba\xfe\xca\0\0\0\0more"s) == format("an seSparse extent" + no_descriptor));
     CHECK(refusal("\xa2\x72\x19\xf6\0\0\0\0more"s) ==
-          format("a change-tracking file (CTK), which holds no disk data" + flat_only));
+          format("a change-tracking file (CTK), which holds no disk data" + no_descriptor));
     const std::string expected = "not a VMDK descriptor (expected a text with a 'version' line)";
     CHECK(refusal("") == format(expected));
-    CHECK(refusal("KDMV") == format(expected));
     CHECK(refusal(std::string(4096, '\0')) == format(expected));
     CHECK(refusal("# Disk DescriptorFile\n") == format(expected));
     MemoryFiles files;

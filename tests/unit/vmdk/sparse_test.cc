@@ -364,7 +364,7 @@ TEST_CASE("what was not closed cleanly is compared with its redundant copy") {
     CHECK(read(file).notes == std::vector<std::string>{unclean});
 
     const std::string differ =
-        "'/a': the grain directory and its redundant copy differ; the directory is read (see vmdk-dm check)";
+        "'/a': the grain directory and its redundant copy differ; the directory is read";
     const Read table_differs = read(Blob(file).put32(redundant_table_0, 16));
     CHECK(table_differs.notes == std::vector<std::string>{unclean, differ});
     CHECK(table_differs.runs == "0+8 data /a@8\n8+56 unallocated\n");
@@ -388,8 +388,7 @@ TEST_CASE("copies that differ in a file that was closed are not looked for") {
 TEST_CASE("grains that share sectors are read, with a note") {
     const Read shared = read(extent().put32(table_0, 8).put32(table_1, 8));
     CHECK(shared.runs == "0+8 data /a@8\n8+24 unallocated\n32+8 data /a@8\n40+24 unallocated\n");
-    CHECK(shared.notes ==
-          std::vector<std::string>{"'/a': grains share sectors of the file (see vmdk-dm check)"});
+    CHECK(shared.notes == std::vector<std::string>{"'/a': grains share sectors of the file"});
 }
 
 TEST_CASE("a stream's grains are told one by one, from the tables that its footer leads to") {

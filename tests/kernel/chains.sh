@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Sparse extents and chains of snapshots: the bytes of /dev/mapper/NAME are those of the disk, random chains and chosen
+# cases; what cannot be attached is refused.
+set -eu
+. "$(dirname -- "$0")/lib.sh"
+start mke2fs mount umount
+mkdir "$work/expected" "$work/mnt"
+before=$(now_ms)
+# The embedded kernel is slow at new memory: what is free stays with the process.
+MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=2000000000 \
+    "$python" "$here/chain_images.py" "$images" "$work/expected" 1 20
+remember_images
+printf '  images and their sums: %d ms\n' $(($(now_ms) - before))
+
+# The device's own sectors, read one by one past the page cache, with zeros for what fails.
+compare_around_errors() {
+    dd if="$1" of="$work/read" bs=512 iflag=direct conv=noerror,sync status=none 2>"$work/dd" || true
+    same_bytes "$work/read" "$2"
+    local first count sector
+    while read -r first count; do
+        for sector in "$first" $((first + count - 1)); do
+            if dd if="$1" of=/dev/null bs=512 skip="$sector" count=1 iflag=direct status=none 2>"$work/dd"; then
+                fail "$1: sector $sector can be read"
+            fi
+            [[ $(<"$work/dd") == *'Input/output error'* ]] || fail "$1: sector $sector: $(<"$work/dd")"
+        done
+    done <"$2.bad"
+}
+
+mount_shows_the_snapshot() {
+    mount -o ro,noload "${device}1" "$work/mnt"
+    [ "$(<"$work/mnt/hello.txt")" = 'hello from the snapshot 001' ] || fail 'the file is not the one of the snapshot'
+    umount "$work/mnt"
+}
+
+for arguments in "$work"/expected/*.arguments; do
+    expected=${arguments%.arguments}
+    case=${expected##*/}
+    name=vmdkdm-test-$case
+    device=/dev/mapper/$name
+    mapfile -t options <"$arguments"
+    before=$(now_ms)
+    must attach --name "$name" "${options[@]}"
+    attached=$(now_ms)
+    if [ "$case" = overlay ]; then printed "$device" "${device}1"; else printed "$device"; fi
+    [ "$(blockdev --getro "$device")" = 1 ] || fail "$device is writable"
+    if [ -s "$expected.bad" ]; then
+        compare_around_errors "$device" "$expected"
+    else
+        same_bytes "$device" "$expected"
+    fi
+    note=''
+    case $case in
+    overlay) mount_shows_the_snapshot ;;
+    shuffled)
+        lines=$(dmsetup table "$name" | wc -l)
+        [ "$lines" -gt 16000 ] || fail "$lines table lines, expected more than 16000"
+        note=", $lines table lines"
+        ;;
+    esac
+    compared=$(now_ms)
+    must detach "$name"
+    detached=$(now_ms)
+    nothing_left "$case"
+    check "$case$note: attach $((attached - before)) ms, detach $((detached - compared)) ms (compare $((compared - attached)) ms)"
+done
+
+check 'a streamOptimized image is refused: the kernel does not inflate'
+refuses 4 attach --name vmdkdm-test-stream "$images/stream/link0.vmdk"
+nothing_left 'a refused streamOptimized'
+is_gone vmdkdm-test-stream
+
+check 'a damaged grain is refused without --allow-damaged'
+refuses 3 attach --name vmdkdm-test-damaged "$images/damaged/link0.vmdk"
+says '(see --allow-damaged)'
+nothing_left 'a refused damaged image'
+is_gone vmdkdm-test-damaged
+
+conclude

@@ -1,0 +1,18 @@
+// The disk of one image that has no parent.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "vmdk/image.h"
+
+namespace vmdkdm {
+
+inline BlockMap map_image(const Image& image, FileOpener& opener, const ReadRules& rules,
+                          std::vector<std::string>& notes) {
+    std::vector<Layer> layers;
+    layers.push_back(read_layer(image, 0, opener, rules, notes));
+    return flatten(layers);
+}
+
+}  // namespace vmdkdm

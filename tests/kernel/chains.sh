@@ -72,7 +72,7 @@ is_gone vmdkdm-test-stream
 
 check 'a damaged grain is refused without --allow-damaged'
 refuses 3 attach --name vmdkdm-test-damaged "$images/damaged/link0.vmdk"
-says '(see --allow-damaged)'
+says '--allow-damaged)'
 nothing_left 'a refused damaged image'
 is_gone vmdkdm-test-damaged
 

@@ -140,11 +140,6 @@ Table Table::parse(std::string_view text) {
     return Table(std::move(lines));
 }
 
-bool Table::has_zero_target() const {
-    return std::any_of(lines_.begin(), lines_.end(),
-                       [](const TableLine& line) { return std::holds_alternative<ZeroTarget>(line.target); });
-}
-
 Table Table::bind(const std::vector<DeviceNumber>& numbers) const {
     const auto resolve = [&numbers](LowerDevice& device) {
         if (const auto* planned = std::get_if<PlannedDevice>(&device)) device = numbers.at(planned->index);

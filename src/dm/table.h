@@ -81,7 +81,6 @@ class Table {
 
     const std::vector<TableLine>& lines() const { return lines_; }
     Sectors length() const { return lines_.back().start + lines_.back().length; }
-    bool has_zero_target() const;
 
     /// The same table with every planned device replaced by `numbers[index]`.
     Table bind(const std::vector<DeviceNumber>& numbers) const;

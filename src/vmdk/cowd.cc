@@ -28,18 +28,14 @@ struct Header {
     Sectors end;  // freeSector: the file is at least this long
 };
 
-[[noreturn]] void fail(const File& file, const std::string& what) {
-    throw Error(ErrorKind::format, concat("'", file.path(), "': ", what));
-}
-
 Header read_header(const File& file) {
     if (file.size() < Bytes(header_bytes))
-        fail(file, "the file is shorter than an ESX sparse extent's header");
+        refuse(file, "the file is shorter than an ESX sparse extent's header");
     std::array<std::byte, header_bytes> bytes{};
     file.read_at(Bytes(0), bytes);
     const auto word = [&bytes](std::size_t offset) { return load_le32(bytes, offset); };
-    if (word(0) != magic) fail(file, "not an ESX sparse extent (COWD)");
-    if (word(4) != 1) fail(file, concat("ESX sparse extent of version ", word(4), " (expected 1)"));
+    if (word(0) != magic) refuse(file, "not an ESX sparse extent (COWD)");
+    if (word(4) != 1) refuse(file, concat("ESX sparse extent of version ", word(4), " (expected 1)"));
     Header header;
     header.capacity = Sectors(word(12));
     header.grain_size = Sectors(word(16));
@@ -48,8 +44,8 @@ Header read_header(const File& file) {
     header.end = Sectors(word(28));
     if (header.grain_size == Sectors(0) || header.grain_size > Sectors(max_grain_size) ||
         !std::has_single_bit(header.grain_size.count()))
-        fail(file, concat("grain size of ", header.grain_size.count(),
-                          " sectors (expected a power of two up to ", max_grain_size, ")"));
+        refuse(file, concat("grain size of ", header.grain_size.count(),
+                            " sectors (expected a power of two up to ", max_grain_size, ")"));
     return header;
 }
 
@@ -57,10 +53,10 @@ std::vector<std::uint32_t> read_directory(const File& file, const Header& header
     const std::uint64_t coverage = header.grain_size.count() * entries_per_table;
     const std::uint64_t needed = (header.capacity.count() + coverage - 1) / coverage;
     if (header.directory_entries < needed)
-        fail(file,
-             concat("the grain directory has ", header.directory_entries, " entries, expected ", needed));
+        refuse(file,
+               concat("the grain directory has ", header.directory_entries, " entries, expected ", needed));
     if (header.directory < header_end || !lies_inside(file, header.directory, Bytes(needed * 4)))
-        fail(file, "the grain directory does not lie inside the file");
+        refuse(file, "the grain directory does not lie inside the file");
     check_directory_length(file, needed);
     std::vector<std::byte> bytes(needed * 4);
     file.read_at(to_bytes(header.directory), bytes);
@@ -88,12 +84,7 @@ void take_table(GrainRuns& runs, std::span<const std::byte> bytes) {
 void append_cowd_extent(Layer::Builder& layer, const FilePtr& file, Sectors size, std::uint32_t depth,
                         std::vector<std::string>& notes) {
     const Header header = read_header(*file);
-    if (header.capacity < size)
-        fail(*file, concat("it holds ", header.capacity.count(), " sectors, but its extent line says ",
-                           size.count()));
-    if (header.capacity > size)
-        notes.push_back(concat("'", file->path(), "' holds ", header.capacity.count(), " sectors; the ",
-                               size.count(), " that its extent line says are used"));
+    check_capacity(*file, header.capacity, size, notes);
     if (to_bytes(header.end) > file->size())
         notes.push_back(concat("'", file->path(), "' is cut short: ", file->size().count(),
                                " bytes, its header says ", to_bytes(header.end).count()));

@@ -76,6 +76,19 @@ void read_pieces(const File& file, std::vector<Piece>& pieces, std::size_t table
 
 }  // namespace
 
+void refuse(const File& file, const std::string& what) {
+    throw Error(ErrorKind::format, concat("'", file.path(), "': ", what));
+}
+
+void check_capacity(const File& file, Sectors by_header, Sectors by_line, std::vector<std::string>& notes) {
+    if (by_header < by_line)
+        throw Error(ErrorKind::format, concat("'", file.path(), "' holds ", by_header.count(),
+                                              " sectors, but its extent line says ", by_line.count()));
+    if (by_header > by_line)
+        notes.push_back(concat("'", file.path(), "' holds ", by_header.count(), " sectors; the ",
+                               by_line.count(), " that its extent line says are used"));
+}
+
 bool lies_inside(const File& file, Sectors start, Bytes length) {
     const Sectors file_end = whole_sectors(file.size());
     return start <= file_end && length <= file.size() - to_bytes(start);

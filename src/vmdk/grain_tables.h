@@ -17,6 +17,13 @@ namespace vmdkdm {
 /// Where a table lies in the file, in bytes; nothing when it does not exist.
 using TableOffset = std::optional<std::uint64_t>;
 
+/// Throws Error (format): "'<file>': what".
+[[noreturn]] void refuse(const File& file, const std::string& what);
+
+/// Throws Error (format) when the extent's header has fewer sectors than its line: data would be missing. A
+/// note when it has more: the line is believed, so that nothing after it shifts.
+void check_capacity(const File& file, Sectors by_header, Sectors by_line, std::vector<std::string>& notes);
+
 /// Whether `length` bytes from `start` on lie inside the file.
 bool lies_inside(const File& file, Sectors start, Bytes length);
 

@@ -36,32 +36,29 @@ struct Header {
     Sectors grains_size;
 };
 
-[[noreturn]] void fail(const File& file, const std::string& what) {
-    throw Error(ErrorKind::format, concat("'", file.path(), "': ", what));
-}
-
 bool is_zero(std::span<const std::byte> bytes) {
     return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 // The constant header (9.1).
 Header read_header(const File& file) {
-    if (file.size() < Bytes(sector_size)) fail(file, "the file is shorter than an seSparse extent's header");
+    if (file.size() < Bytes(sector_size))
+        refuse(file, "the file is shorter than an seSparse extent's header");
     std::array<std::byte, sector_size> bytes{};
     file.read_at(Bytes(0), bytes);
     const auto field = [&bytes](std::size_t offset) { return load_le64(bytes, offset); };
-    if (field(0) != constant_magic) fail(file, "not an seSparse extent");
+    if (field(0) != constant_magic) refuse(file, "not an seSparse extent");
     if (field(8) != known_version)
-        fail(file, "seSparse extent of a version that is not known (expected 2.1)");
+        refuse(file, "seSparse extent of a version that is not known (expected 2.1)");
     if (field(24) != grain_sectors || field(32) != table_sectors)
-        fail(file, concat("seSparse extent with grains of ", field(24), " and tables of ", field(32),
-                          " sectors (expected ", grain_sectors, " and ", table_sectors, ")"));
+        refuse(file, concat("seSparse extent with grains of ", field(24), " and tables of ", field(32),
+                            " sectors (expected ", grain_sectors, " and ", table_sectors, ")"));
     if (!is_zero(std::span(bytes).subspan(40, 40)) || !is_zero(std::span(bytes).subspan(208)))
-        fail(file, "seSparse extent with flags or fields that are not known");
+        refuse(file, "seSparse extent with flags or fields that are not known");
     if (field(16) > max_capacity.count())
-        fail(file, concat("impossible capacity of ", field(16), " sectors"));
+        refuse(file, concat("impossible capacity of ", field(16), " sectors"));
     if (field(192) > max_capacity.count())
-        fail(file, concat("its grains are said to begin at sector ", field(192)));
+        refuse(file, concat("its grains are said to begin at sector ", field(192)));
     Header header;
     header.capacity = Sectors(field(16));
     header.volatile_header = Sectors(field(80));
@@ -77,16 +74,16 @@ Header read_header(const File& file) {
 // The volatile header (9.2) says whether the journal holds what the tables do not.
 void refuse_dirty_journal(const File& file, const Header& header) {
     if (!lies_inside(file, header.volatile_header, Bytes(sector_size)))
-        fail(file, "the volatile header does not lie inside the file");
+        refuse(file, "the volatile header does not lie inside the file");
     std::array<std::byte, sector_size> bytes{};
     file.read_at(to_bytes(header.volatile_header), bytes);
-    if (load_le64(bytes, 0) != volatile_magic) fail(file, "the volatile header is damaged");
+    if (load_le64(bytes, 0) != volatile_magic) refuse(file, "the volatile header is damaged");
     if (load_le64(bytes, 24) != 0)
-        fail(file,
-             "its journal holds changes that are not in its tables yet (power the machine on and off, or "
-             "consolidate its snapshots, on ESXi first)");
+        refuse(file,
+               "its journal holds changes that are not in its tables yet (power the machine on and off, or "
+               "consolidate its snapshots, on ESXi first)");
     if (!is_zero(std::span(bytes).subspan(32)))
-        fail(file, "the volatile header has fields that are not known");
+        refuse(file, "the volatile header has fields that are not known");
 }
 
 std::vector<std::uint64_t> read_directory(const File& file, const Header& header) {
@@ -95,7 +92,7 @@ std::vector<std::uint64_t> read_directory(const File& file, const Header& header
     if (header.directory == Sectors(0) ||
         header.directory_size < whole_sectors(length + Bytes(sector_size - 1)) ||
         !lies_inside(file, header.directory, length))
-        fail(file, "the grain directory does not lie inside the file");
+        refuse(file, "the grain directory does not lie inside the file");
     check_directory_length(file, needed);
     std::vector<std::byte> bytes(needed * 8);
     file.read_at(to_bytes(header.directory), bytes);
@@ -169,12 +166,7 @@ class SeSparseReader {
 void append_se_sparse_extent(Layer::Builder& layer, const FilePtr& file, Sectors size, std::uint32_t depth,
                              std::vector<std::string>& notes) {
     const Header header = read_header(*file);
-    if (header.capacity < size)
-        fail(*file, concat("it holds ", header.capacity.count(), " sectors, but its extent line says ",
-                           size.count()));
-    if (header.capacity > size)
-        notes.push_back(concat("'", file->path(), "' holds ", header.capacity.count(), " sectors; the ",
-                               size.count(), " that its extent line says are used"));
+    check_capacity(*file, header.capacity, size, notes);
     refuse_dirty_journal(*file, header);
     SeSparseReader(layer, file, header, size, depth).read();
 }

@@ -71,9 +71,7 @@ class HeaderReader {
     }
 
   private:
-    [[noreturn]] void fail(const std::string& what) const {
-        throw Error(ErrorKind::format, concat("'", file_.path(), "': ", what));
-    }
+    [[noreturn]] void fail(const std::string& what) const { refuse(file_, what); }
 
     SparseHeader parse(const RawHeader& raw) const {
         if (raw.magic_number() != magic) fail("not a VMDK sparse extent (encrypted or damaged?)");
@@ -294,12 +292,7 @@ SparseHeader read_sparse_header(const File& file) { return HeaderReader(file).re
 void append_sparse_extent(Layer::Builder& layer, const FilePtr& file, const SparseHeader& header,
                           Sectors size, std::uint32_t depth, const SparseRules& rules,
                           std::vector<std::string>& notes) {
-    if (header.capacity < size)
-        throw Error(ErrorKind::format, concat("'", file->path(), "' holds ", header.capacity.count(),
-                                              " sectors, but its extent line says ", size.count()));
-    if (header.capacity > size)
-        notes.push_back(concat("'", file->path(), "' holds ", header.capacity.count(), " sectors; the ",
-                               size.count(), " that its extent line says are used"));
+    check_capacity(*file, header.capacity, size, notes);
     if (rules.use_redundant && !header.redundant_tables)
         throw Error(ErrorKind::format, concat("'", file->path(), "' has no redundant grain directory"));
     SparseReader(layer, file, header, size, depth, rules, notes).read();

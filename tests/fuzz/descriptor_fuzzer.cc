@@ -106,7 +106,9 @@ void check_plan(const BlockMap& map, bool in_place) {
     options.logical_sector_size = sector_size_by_gpt(map, 512);
     const Plan plan = make_plan(map, options);
     require(plan.disk.table.length() == map.capacity(), "the table covers the disk");
-    require(plan.read_only || !plan.disk.table.has_zero_target(), "no zero target is writable");
+    for (const TableLine& line : plan.disk.table.lines())
+        require(plan.read_only || std::holds_alternative<LinearTarget>(line.target),
+                "only what is stored in a file is writable");
     std::vector<DeviceNumber> numbers;
     for (unsigned i = 0; i < plan.lowers.size(); ++i) numbers.push_back({7, i});
     const Table bound = plan.disk.table.bind(numbers);

@@ -120,10 +120,5 @@ TEST_CASE("planned devices print by the name that the caller gives them") {
     CHECK(planned.print(namer, ",") == "0 8 linear /dev/loop3 9,8 1 error");
 }
 
-TEST_CASE("a zero target is seen wherever it stands") {
-    CHECK_FALSE(Table({line(0, 8, ErrorTarget{})}).has_zero_target());
-    CHECK(Table({line(0, 8, ErrorTarget{}), line(8, 1, ZeroTarget{})}).has_zero_target());
-}
-
 }  // namespace
 }  // namespace vmdkdm

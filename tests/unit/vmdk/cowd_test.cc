@@ -127,8 +127,8 @@ TEST_CASE("a COWD header that says what cannot be is refused, saying what is wro
     for (const Case& c : cases)
         CHECK(fault(extent().put32(c.offset, c.value)) == concat("'/a': ", c.message));
     CHECK(fault(extent().put32(at_capacity, 4999)) ==
-          "'/a': it holds 4999 sectors, but its extent line says 5000");
-    CHECK(fault(extent().put32(at_capacity, 0)) == "'/a': it holds 0 sectors, but its extent line says 5000");
+          "'/a' holds 4999 sectors, but its extent line says 5000");
+    CHECK(fault(extent().put32(at_capacity, 0)) == "'/a' holds 0 sectors, but its extent line says 5000");
     CHECK(fault(extent().resize(2047)) == "'/a': the file is shorter than an ESX sparse extent's header");
     CHECK(fault(extent().resize(4 * 512 + 7)) == "'/a': the grain directory does not lie inside the file");
 }

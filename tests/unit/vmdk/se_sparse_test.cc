@@ -186,7 +186,7 @@ TEST_CASE("an seSparse header that is not as known is refused, saying what is wr
     for (const Case& c : cases)
         CHECK(fault(extent().put64(c.offset, c.value)) == concat("'/a': ", c.message));
     CHECK(fault(extent().resize(511)) == "'/a': the file is shorter than an seSparse extent's header");
-    CHECK(fault(extent(), Sectors(40001)) == "'/a': it holds 40000 sectors, but its extent line says 40001");
+    CHECK(fault(extent(), Sectors(40001)) == "'/a' holds 40000 sectors, but its extent line says 40001");
 }
 
 TEST_CASE("a directory's size of all ones is no trap") {

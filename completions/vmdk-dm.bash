@@ -62,11 +62,11 @@ _vmdk_dm() {
     local image_options=(
         --allow-path --search-dir --allow-devices --allow-short --layer --ignore-cid --use-redundant --allow-damaged
     )
-    local device_options=(--name --in-place --sector-size)
+    local device_options=(--name --in-place --strategy --sector-size)
     local options
     case $command in
     attach)
-        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --direct-io --no-udev --json)
+        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --direct-io --run-dir --no-udev --json)
         ;;
     detach) options=(--all --deferred --no-udev --json) ;;
     list) options=(--json) ;;
@@ -78,8 +78,9 @@ _vmdk_dm() {
     options+=(-h --help)
 
     case $prev in
-    --allow-path | --search-dir) _vmdk_dm_directories "$cur"; return ;;
+    --allow-path | --search-dir | --run-dir) _vmdk_dm_directories "$cur"; return ;;
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
+    --strategy) _vmdk_dm_words "$cur" auto linear exceptions; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
     --name | --layer | -p | --delimiter) return ;;
     esac

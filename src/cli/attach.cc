@@ -26,6 +26,7 @@ struct AttachCommandOptions {
     std::string direct_io = "auto";
     bool no_partitions = false;
     std::optional<std::string> delimiter;
+    std::string run_dir = default_run_dir;
     bool no_udev = false;
     bool json = false;
 };
@@ -65,6 +66,7 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, 
     attach_options.direct_io = direct_io_words.at(options.direct_io);
     attach_options.partitions = !options.no_partitions;
     attach_options.partition_delimiter = options.delimiter;
+    attach_options.run_dir = options.run_dir;
     attach_options.image_path = opened.image().file->path();
     if (options.delimiter) check_delimiter(plan.disk.name, *options.delimiter);
 
@@ -107,6 +109,10 @@ void add_attach_command(CLI::App& app) {
     command.add_option("--direct-io", options->direct_io, "Direct I/O of the loop devices: auto, on or off")
         ->type_name("WHEN")
         ->check(CLI::IsMember({"auto", "on", "off"}).description(""));
+    command
+        .add_option("--run-dir", options->run_dir,
+                    "Where exception stores are written (default: /run/vmdk-dm)")
+        ->type_name("DIR");
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print one JSON object");

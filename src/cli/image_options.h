@@ -26,6 +26,7 @@ void add_image_options(CLI::App& command, ImageOptions& options);
 struct PlanShapeOptions {
     std::optional<std::string> name;  ///< none: after the image
     bool in_place = false;
+    std::string strategy = "auto";
     std::uint32_t sector_size = 0;  ///< 0: what the DDB or the GPT says
 };
 void add_plan_options(CLI::App& command, PlanShapeOptions& options);

@@ -41,9 +41,7 @@ Plan plan_of(const BlockMap& map, PlanOptions options = {}) {
     return make_plan(map, options);
 }
 
-std::string table_of(const Plan& plan) {
-    return plan.disk.table.print([&](PlannedDevice device) { return planned_device_name(plan, device); });
-}
+std::string table_of(const Plan& plan) { return plan.disk.table.print(planned_names(plan)); }
 
 TEST_CASE("stored, zero and unreadable runs become linear, zero and error lines") {
     Disk disk;

@@ -1,7 +1,6 @@
 #include "compact/chunk.h"
 
 #include <algorithm>
-#include <tuple>
 
 namespace vmdkdm {
 namespace {
@@ -63,13 +62,12 @@ ChunkDealer::ChunkDealer(const BlockMap& map, const std::vector<SourceFile>& sou
                          const Selection& selection)
     : map_(map), sources_(sources), selection_(selection) {
     if (selection.in_order || !selection.stored) return;
-    for (std::size_t i = 0; i < map.size(); ++i)
-        if (std::holds_alternative<Stored>(map[i].content)) by_source_.push_back(i);
-    std::sort(by_source_.begin(), by_source_.end(), [&map](std::size_t a, std::size_t b) {
-        const auto& first = std::get<Stored>(map[a].content);
-        const auto& second = std::get<Stored>(map[b].content);
-        return std::tie(first.file, first.sector) < std::tie(second.file, second.sector);
-    });
+    for (std::size_t i = 0; i < map.size(); ++i) {
+        const Run run = map[i];
+        if (const auto* stored = std::get_if<Stored>(&run.content))
+            by_source_.push_back({stored->file, stored->sector, i});
+    }
+    std::sort(by_source_.begin(), by_source_.end());
 }
 
 bool ChunkDealer::is_wanted(const Content& content) const {
@@ -81,7 +79,7 @@ bool ChunkDealer::is_wanted(const Content& content) const {
 bool ChunkDealer::next_run() {
     if (has_rest_) return true;
     if (next_stored_ < by_source_.size()) {
-        rest_ = map_[by_source_[next_stored_++]];
+        rest_ = map_[by_source_[next_stored_++].index];
         return has_rest_ = true;
     }
     while (next_index_ < map_.size() && !is_wanted(map_[next_index_].content)) ++next_index_;

@@ -3,6 +3,7 @@
 // they are not.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <vector>
 
@@ -57,6 +58,13 @@ class ChunkDealer {
     bool next(Chunk& chunk);
 
   private:
+    struct StoredRun {
+        FileIndex file;
+        Sectors sector;
+        std::size_t index;  // in the map
+        friend auto operator<=>(const StoredRun&, const StoredRun&) = default;
+    };
+
     bool next_run();
     bool is_wanted(const Content& content) const;
     void fill(Chunk& chunk);
@@ -64,9 +72,9 @@ class ChunkDealer {
     const BlockMap& map_;
     const std::vector<SourceFile>& sources_;
     Selection selection_;
-    std::vector<std::size_t> by_source_;  // indexes of stored runs, in the order of their files
-    std::size_t next_stored_ = 0;         // in by_source_
-    std::size_t next_index_ = 0;          // in map_, of what is not in by_source_
+    std::vector<StoredRun> by_source_;  // in the order of their files
+    std::size_t next_stored_ = 0;       // in by_source_
+    std::size_t next_index_ = 0;        // in map_, of what is not in by_source_
     std::uint64_t number_ = 0;
     bool has_rest_ = false;
     Run rest_;

@@ -86,7 +86,7 @@ TargetDevice open_target_device(Kernel& kernel, const std::string& path, Bytes c
     struct stat status = {};
     if (::stat(path.c_str(), &status) != 0) throw system_error(concat("'", path, "'"), errno);
     if (!S_ISBLK(status.st_mode))
-        throw Error(ErrorKind::refused, concat("'", path, "' is not a block device (see --to-device)"));
+        throw Error(ErrorKind::refused, concat("'", path, "' is not a block device"));
     const DeviceNumber device{major(status.st_rdev), minor(status.st_rdev)};
     refuse_sources(path, status.st_rdev, kernel, sources);
 

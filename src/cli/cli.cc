@@ -71,6 +71,9 @@ int run_command_line(int argc, char** argv) {
     add_info_command(app);
     add_map_command(app);
     add_table_command(app);
+    add_compact_command(app);
+    add_hash_command(app);
+    add_cache_command(app);
 
     app.get_formatter()->label("SUBCOMMAND", "COMMAND");
     app.get_formatter()->label("Subcommands", "Commands");

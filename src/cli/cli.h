@@ -11,6 +11,9 @@ void add_table_command(CLI::App& app);
 void add_attach_command(CLI::App& app);
 void add_detach_command(CLI::App& app);
 void add_list_command(CLI::App& app);
+void add_compact_command(CLI::App& app);
+void add_hash_command(CLI::App& app);
+void add_cache_command(CLI::App& app);
 
 /// Runs the whole command; returns the exit status (ErrorKind's numbers, 0 for success).
 int run_command_line(int argc, char** argv);

@@ -28,13 +28,14 @@ std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted) {
     return size == 0 ? by_gpt : size;
 }
 
-// Nothing for "auto".
+// Of what is not copied. Nothing for "auto".
 std::optional<Strategy> strategy_for(const PlanShapeOptions& options) {
-    if (options.strategy == "linear") return Strategy::linear;
-    if (options.strategy != "exceptions") return std::nullopt;
-    if (options.in_place)
-        throw Error(ErrorKind::usage, "--in-place and --strategy exceptions exclude each other");
-    return Strategy::exceptions;
+    if (options.in_place && (options.strategy == "exceptions" || options.strategy == "materialise"))
+        throw Error(ErrorKind::usage,
+                    concat("--in-place and --strategy ", options.strategy, " exclude each other"));
+    if (options.strategy == "exceptions") return Strategy::exceptions;
+    if (options.strategy == "auto") return std::nullopt;
+    return Strategy::linear;
 }
 
 }  // namespace
@@ -75,11 +76,12 @@ void add_plan_options(CLI::App& command, PlanShapeOptions& options) {
         ->type_name("NAME");
     command.add_flag("--in-place", options.in_place, "Writable: writes go straight into the image's files");
     command
-        .add_option("--strategy", options.strategy,
-                    "How to show a fragmented disk: auto, linear (a line for each run) or exceptions "
-                    "(of a snapshot, one for each grain)")
+        .add_option(
+            "--strategy", options.strategy,
+            "How to show the disk: auto, linear (a line for each run), exceptions (of a snapshot, one for "
+            "each grain) or materialise (a copy)")
         ->type_name("STRATEGY")
-        ->check(CLI::IsMember({"auto", "linear", "exceptions"}).description(""));
+        ->check(CLI::IsMember({"auto", "linear", "exceptions", "materialise"}).description(""));
     command
         .add_option("--sector-size", options.sector_size,
                     "Logical sector of the disk, 512 or 4096 (default: what the image says)")
@@ -132,6 +134,7 @@ Plan plan_for(OpenImage& opened, const PlanShapeOptions& options) {
     plan_options.logical_sector_size = sector_size_for(opened, options.sector_size);
     plan_options.strategy = strategy_for(options);
     Plan plan = make_plan(opened.map, plan_options);
+    if (options.strategy == "materialise") plan.cost.strategy = Strategy::materialise;
     if (plan.loop_block_size != plan.logical_sector_size)
         opened.notes.push_back(concat("the extents are not aligned to sectors of ", plan.logical_sector_size,
                                       " bytes: the device offers 512, partitions are read with ",

@@ -6,8 +6,10 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "cli/cache_options.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
+#include "cli/materialise.h"
 #include "cli/output.h"
 
 namespace vmdkdm {
@@ -18,6 +20,7 @@ struct TableOptions {
     PlanShapeOptions shape;
     bool json = false;
     bool concise = false;
+    std::optional<std::string> cache_dir;
 };
 
 std::string_view access_of(const Plan& plan) { return plan.read_only ? "ro" : "rw"; }
@@ -48,7 +51,7 @@ std::string line_as_text(const TableLine& line, const DeviceNamer& namer) {
                   arguments.empty() ? "" : " ", arguments);
 }
 
-void print_as_json(const Plan& plan) {
+void print_as_json(const Plan& plan, const std::optional<CopyStep>& copy) {
     const DeviceNamer namer = planned_names(plan);
     Json loops = Json::array();
     for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
@@ -71,6 +74,7 @@ void print_as_json(const Plan& plan) {
                 {"sectorSize", plan.logical_sector_size},
                 {"cost", cost_as_json(plan.cost)},
                 {"alternative", plan.alternative ? cost_as_json(*plan.alternative) : Json(nullptr)},
+                {"materialise", as_json(copy)},
                 {"loops", loops},
                 {"devices", std::move(devices)}});
 }
@@ -85,10 +89,13 @@ std::string cost_as_text(const Cost& cost) {
     return text.str();
 }
 
-void print_as_text(const Plan& plan) {
+void print_as_text(const Plan& plan, const std::optional<CopyStep>& copy) {
     const DeviceNamer namer = planned_names(plan);
     std::cout << "strategy " << cost_as_text(plan.cost) << "\n";
     if (plan.alternative) std::cout << "rather than " << cost_as_text(*plan.alternative) << "\n";
+    if (copy && copy->reused) std::cout << "cached " << copy->path << "\n";
+    if (copy && !copy->reused)
+        std::cout << "copy " << human_size(copy->bytes) << " to " << copy->path << "\n";
     for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
         if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
             std::cout << "loop " << namer(PlannedDevice{i}) << " " << access_of(plan) << " "
@@ -117,20 +124,22 @@ PlanShapeOptions shape_for(const TableOptions& options) {
     if (!options.concise) return shape;
     if (shape.strategy == "exceptions")
         throw Error(ErrorKind::usage, "--concise and --strategy exceptions exclude each other");
-    shape.strategy = "linear";
+    if (shape.strategy == "auto") shape.strategy = "linear";
     return shape;
 }
 
 void run(const TableOptions& options) {
     OpenImage opened = open_image(options.image);
-    const Plan plan = plan_for(opened, shape_for(options));
+    const PlanShapeOptions shape = shape_for(options);
+    const std::optional<CopyStep> copy = plan_materialise(opened, shape, options.cache_dir);
+    const Plan plan = plan_for(opened, shape);
     print_notes(opened.notes);
     if (options.concise)
         print_as_concise(plan);
     else if (options.json)
-        print_as_json(plan);
+        print_as_json(plan, copy);
     else
-        print_as_text(plan);
+        print_as_text(plan, copy);
 }
 
 }  // namespace
@@ -141,6 +150,7 @@ void add_table_command(CLI::App& app) {
     const auto options = std::make_shared<TableOptions>();
     add_image_options(command, options->image);
     add_plan_options(command, options->shape);
+    add_cache_options(command, options->cache_dir);
     CLI::Option* json = command.add_flag("--json", options->json, "Print one JSON object");
     command
         .add_flag(

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -67,10 +68,19 @@ struct BasicRun {
 };
 using Run = BasicRun<Content>;
 
+/// Where the compressed grains of a file belong, which their own headers repeat. A file holds one extent at
+/// most.
+struct GrainLayout {
+    Sectors extent_start;  ///< on the disk
+    Sectors extent_size;   ///< by the file's header; the last grain may inflate to the part inside it only
+    Sectors grain_size;
+};
+
 /// A file that holds bytes of the disk, and the layer that it belongs to (0 = the image itself).
 struct MappedFile {
     FilePtr file;
     std::uint32_t depth = 0;
+    std::optional<GrainLayout> grains = std::nullopt;  ///< of a file with compressed grains
 };
 
 /// Why a run is unreadable, and whether that is how the image is meant to be.
@@ -169,10 +179,11 @@ template <class ContentType>
 class RunMap<ContentType>::Builder {
   public:
     /// The same file at the same depth is listed once.
-    FileIndex add_file(FilePtr file, std::uint32_t depth) {
+    FileIndex add_file(FilePtr file, std::uint32_t depth, std::optional<GrainLayout> grains = std::nullopt) {
         const auto [known, is_new] =
             known_files_.try_emplace({file->identity(), depth}, static_cast<FileIndex>(map_.files_.size()));
-        if (is_new) map_.files_.push_back({std::move(file), depth});
+        if (is_new) map_.files_.push_back({std::move(file), depth, std::nullopt});
+        if (grains) map_.files_[known->second].grains = grains;
         return known->second;
     }
 

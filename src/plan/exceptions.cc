@@ -241,8 +241,7 @@ Target target_for(const Content& content) {
         Target operator()(const Unreadable&) const { return ErrorTarget{}; }
         Target operator()(const Compressed&) const {
             throw Error(ErrorKind::refused,
-                        "it holds compressed grains, which this version cannot attach (map and info "
-                        "read them)");
+                        "it holds compressed grains, which cannot be mapped where they are");
         }
     };
     return std::visit(Choose{}, content);

@@ -19,6 +19,11 @@ struct Piece {
 
 constexpr std::uint64_t max_directory_entries = 1 << 22;
 
+std::optional<GrainLayout> layout_of(const GrainRuns::Extent& extent, Sectors start) {
+    if (!extent.compressed_size) return std::nullopt;
+    return GrainLayout{start, *extent.compressed_size, extent.grain_size};
+}
+
 bool lies_inside(const TableOffset& table, std::size_t table_bytes, Bytes file_size) {
     return table && *table <= file_size.count() && table_bytes <= file_size.count() - *table;
 }
@@ -127,7 +132,7 @@ void read_tables(const File& file, std::span<const TableOffset> tables, std::siz
 GrainRuns::GrainRuns(Layer::Builder& layer, const Extent& extent)
     : layer_(layer),
       extent_(extent),
-      file_(layer.add_file(extent.file, extent.depth)),
+      file_(layer.add_file(extent.file, extent.depth, layout_of(extent, layer.length()))),
       left_(extent.size),
       file_end_(whole_sectors(extent.file->size())) {
     constexpr std::uint64_t watched_sectors = std::uint64_t{1} << 32;

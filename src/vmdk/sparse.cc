@@ -150,7 +150,8 @@ class SparseReader {
           header_(header),
           use_redundant_(rules.use_redundant),
           notes_(notes),
-          runs_(layer, {file, depth, size, header.grain_size, lowest_grain(*file, header), true}) {}
+          runs_(layer, {file, depth, size, header.grain_size, lowest_grain(*file, header), true,
+                        header.compressed ? std::optional(header.capacity) : std::nullopt}) {}
 
     void read() {
         const std::vector<std::uint32_t> directory =

@@ -70,8 +70,10 @@ class MemoryFiles : public FileOpener {
 
   private:
     FilePtr insert(const std::string& path, std::string content, Bytes size, FileKind kind) {
-        const FileIdentity identity = kind == FileKind::regular ? FileIdentity{0xfd00, files_.size() + 1}
-                                                                : FileIdentity{0x0800 + files_.size(), 0};
+        // A file that replaces another is a new one.
+        ++made_;
+        const FileIdentity identity =
+            kind == FileKind::regular ? FileIdentity{0xfd00, made_} : FileIdentity{0x0800 + made_, 0};
         return files_[path] = std::make_shared<MemoryFile>(path, identity, std::move(content), size, kind);
     }
     FilePtr find(const std::string& path) const {
@@ -82,6 +84,7 @@ class MemoryFiles : public FileOpener {
     }
 
     std::map<std::string, FilePtr> files_;
+    std::uint64_t made_ = 0;
 };
 
 }  // namespace vmdkdm::test

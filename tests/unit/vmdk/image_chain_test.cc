@@ -414,7 +414,7 @@ TEST_CASE("a parent outside the child's directory is refused until the user perm
     CHECK(chain.refusal() ==
           Failure{ErrorKind::refused, concat("the parent of '", chain.dir().path("vm/child.vmdk"),
                                              "': '../other/base.vmdk' is outside the image's directory (see "
-                                             "--allow-path)")});
+                                             "--search-dir)")});
     const std::string other = chain.dir().path("other");
     CHECK(chain.parent({{other}, false}) == place);
     ChainRules rules;
@@ -428,7 +428,7 @@ TEST_CASE("an absolute hint is refused by itself, but its base name beside the c
           Failure{ErrorKind::refused,
                   concat("the parent of '", chain.dir().path("vm/child.vmdk"),
                          "': '/vmfs/volumes/5e/base.vmdk' is outside the image's directory (see "
-                         "--allow-path)")});
+                         "--search-dir)")});
     const std::string beside = chain.dir().write("vm/base.vmdk", base());
     CHECK(chain.parent() == beside);
 }
@@ -448,7 +448,7 @@ TEST_CASE("a parent behind a symlink is refused") {
     CHECK(chain.refusal() ==
           Failure{ErrorKind::refused, concat("the parent of '", chain.dir().path("vm/child.vmdk"),
                                              "': 'base.vmdk' is a symbolic link or lies behind one (see "
-                                             "--allow-path)")});
+                                             "--search-dir)")});
 }
 
 }  // namespace

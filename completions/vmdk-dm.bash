@@ -54,14 +54,13 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table
+            _vmdk_dm_words "$cur" attach detach list info map table check
         fi
         return
     fi
 
-    local image_options=(
-        --allow-path --search-dir --allow-devices --allow-short --layer --ignore-cid --use-redundant --allow-damaged
-    )
+    local place_options=(--allow-path --search-dir --allow-devices --layer)
+    local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
     local device_options=(--name --in-place --sector-size)
     local options
     case $command in
@@ -73,6 +72,7 @@ _vmdk_dm() {
     info) options=("${image_options[@]}" --chain --json) ;;
     map) options=("${image_options[@]}" --json) ;;
     table) options=("${image_options[@]}" "${device_options[@]}" --json --concise) ;;
+    check) options=("${place_options[@]}" --json) ;;
     *) return ;;
     esac
     options+=(-h --help)
@@ -88,7 +88,7 @@ _vmdk_dm() {
         return
     fi
     case $command in
-    attach | info | map | table) _vmdk_dm_images "$cur" ;;
+    attach | info | map | table | check) _vmdk_dm_images "$cur" ;;
     detach)
         _vmdk_dm_disks "$cur"
         _vmdk_dm_images "$cur"

@@ -30,17 +30,20 @@ bool is_failure_of_system(const Error& error) {
            error.kind() != ErrorKind::refused;
 }
 
+// The files of the whole chain.
+struct OpenedFiles {
+    FileOpener& opener;
+    SparseFiles sparse = {};
+    std::set<FileIdentity> all = {};
+};
+
 class LinkCheck {
   public:
-    LinkCheck(const Image& image, FileOpener& opener, SparseFiles& sparse_files, CheckedImage& result)
-        : image_(image),
-          opener_(opener),
-          sparse_files_(sparse_files),
-          result_(result),
-          findings_(result.findings) {}
+    LinkCheck(const Image& image, OpenedFiles& files, Findings& findings)
+        : image_(image), files_(files), findings_(findings) {}
 
     void run() {
-        ++result_.files;
+        files_.all.insert(image_.file->identity());
         note_descriptor_facts();
         const std::vector<ExtentDescriptor>& extents = image_.descriptor.extents;
         for (std::size_t i = 0; i < extents.size(); ++i) {
@@ -126,7 +129,7 @@ class LinkCheck {
         if (extent_->type != ExtentType::sparse)
             throw Error(ErrorKind::format, concat("it is of type ", to_string(extent_->type),
                                                   ", but the descriptor is embedded in a SPARSE extent"));
-        sparse_files_.take(*image_.file, image_, *extent_);
+        files_.sparse.take(*image_.file, image_, *extent_);
         file_ = image_.file;
         const SparseHeader& header = *image_.embedding;
         if (image_.descriptor.extents.size() > 1)
@@ -138,10 +141,10 @@ class LinkCheck {
     }
 
     void open() {
-        FilePtr file = open_extent_file(image_, *extent_, opener_);
+        FilePtr file = open_extent_file(image_, *extent_, files_.opener);
         if (file->identity() == image_.file->identity())
             throw Error(ErrorKind::format, "it names the descriptor itself as its data");
-        if (opened_.insert(file->identity()).second) ++result_.files;
+        files_.all.insert(file->identity());
         file_ = std::move(file);
     }
 
@@ -149,7 +152,7 @@ class LinkCheck {
         open();
         const FilePtr file =
             std::exchange(file_, nullptr);  // that it is taken twice is the descriptor's fault
-        sparse_files_.take(*file, image_, *extent_);
+        files_.sparse.take(*file, image_, *extent_);
         file_ = file;
     }
 
@@ -197,14 +200,11 @@ class LinkCheck {
     }
 
     const Image& image_;
-    FileOpener& opener_;
-    SparseFiles& sparse_files_;
-    CheckedImage& result_;
+    OpenedFiles& files_;
     Findings& findings_;
     const ExtentDescriptor* extent_ = nullptr;  // the one that is being checked
     FilePtr file_;                              // its file, once it is open
     std::vector<std::pair<FilePtr, const ExtentDescriptor*>> flat_;
-    std::set<FileIdentity> opened_;
 };
 
 void check_link_to_parent(const Image& child, const Image& parent, Findings& findings) {
@@ -267,15 +267,16 @@ CheckedImage check_image(const std::string& path, FileOpener& opener, const Chai
     if (rules.layer >= links.size() && partial.broken) std::rethrow_exception(partial.broken);
     drop_newer_layers(partial.chain, path, rules.layer);
     result.path = links.front().file->path();
-    SparseFiles sparse_files;
+    OpenedFiles files{opener};
     for (std::size_t i = 0; i < links.size(); ++i) {
-        LinkCheck(links[i], opener, sparse_files, result).run();
+        LinkCheck(links[i], files, result.findings).run();
         if (i + 1 < links.size()) check_link_to_parent(links[i], links[i + 1], result.findings);
     }
     for (const std::string& note : notes)
         result.findings.notes.add(FindingKind::chain, links.back().file->path(),
                                   descriptor_offset(links.back()), [&] { return note; });
     if (partial.broken) take_broken_chain(partial, result.findings);
+    result.files = files.all.size();
     result.chain = std::move(partial.chain);
     return result;
 }

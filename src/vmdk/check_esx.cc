@@ -94,13 +94,13 @@ class CowdCheck : EsxCheck {
         for (std::size_t i = 0; i < directory_.size(); ++i) {
             const Sectors sector(directory_[i]);
             if (sector == Sectors(0)) continue;
-            tables[i] = to_bytes(sector).count();
             const Bytes offset = to_bytes(header_.directory) + Bytes(4 * i);
             if (sector < data_start_ || !lies_inside(file_, sector, Bytes(cowd_table_bytes)))
                 fault(FindingKind::directory, offset, "grain table ", i, " lies in sector ", sector.count(),
                       sector < data_start_ ? ", inside the metadata" : ", not inside the file");
             else
-                use_.add(FilePart::table, i, sector, table_sectors);
+                tables[i] = to_bytes(sector).count();
+            if (tables[i]) use_.add(FilePart::table, i, sector, table_sectors);
         }
         read_tables(file_, tables, cowd_table_bytes,
                     [&](std::size_t index, std::span<const std::byte> bytes) {

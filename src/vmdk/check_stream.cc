@@ -200,10 +200,11 @@ void check_compressed_grains(const File& file, const SparseHeader& header,
     bool ascending = true;
     Block block;
     for (std::size_t i = 0; i < grains.size(); ++i) {
-        const auto& [sector, number] = grains[i];
+        const std::uint32_t sector = grains[i].sector;
+        const std::uint64_t number = grains[i].number;
         const auto fault = [&](const std::string& what) {
             findings.faults.add(FindingKind::grain, file.path(), to_bytes(Sectors(sector)),
-                                [&, &grain = number] { return concat("grain ", grain, " ", what); });
+                                [&] { return concat("grain ", number, " ", what); });
         };
         const bool is_shared = i > 0 && grains[i - 1].sector == sector;
         ascending = ascending && (i == 0 || grains[i - 1].number < number);

@@ -451,5 +451,29 @@ TEST_CASE("a parent behind a symlink is refused") {
                                              "--search-dir)")});
 }
 
+TEST_CASE("a sparse file belongs to one link of a chain") {
+    MemoryFiles files = files_with_child("base.vmdk");
+    files.add("/vm/base.vmdk", base("0000aaaa", "RW 64 SPARSE \"delta\"\n"));
+    CHECK(failure(files, "/vm/child.vmdk") ==
+          Failure{ErrorKind::format,
+                  "parent '/vm/base.vmdk': extent 1 (line 4): '/vm/delta' is already the extent on "
+                  "line 5 of '/vm/child.vmdk'"});
+}
+
+TEST_CASE("a hint that is too long for a file name leaves the other names to be tried") {
+    const TempDir dir;
+    const std::string component(300, 'x');
+    dir.write("child.vmdk", delta(concat(component, "/base.vmdk")));
+    dir.write("delta", sparse_extent(0));
+    ConfinedOpener opener({});
+    CHECK(failure(opener, dir.path("child.vmdk")) ==
+          Failure{ErrorKind::not_found,
+                  concat("the parent '", component.substr(0, 100), "...' of '", dir.path("child.vmdk"),
+                         "' (CID 0000aaaa) is missing (see --search-dir)")});
+    dir.write("base.vmdk", base());
+    CHECK(paths_of(open(opener, dir.path("child.vmdk"))) ==
+          std::vector<std::string>{dir.path("child.vmdk"), dir.path("base.vmdk")});
+}
+
 }  // namespace
 }  // namespace vmdkdm

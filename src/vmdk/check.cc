@@ -98,6 +98,9 @@ class LinkCheck {
     }
 
     void check_extent(bool is_first) {
+        if (extent_->access == Access::no_access)
+            note(FindingKind::extent, "the extent on line ", extent_->position.line, " is NOACCESS: its ",
+                 to_bytes(extent_->size).count(), " bytes cannot be read");
         if (image_.embedding && is_first && image_.embedding->capacity > Sectors(0)) {
             check_embedding();
         } else if (is_flat(extent_->type) || extent_->access == Access::no_access) {

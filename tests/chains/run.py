@@ -5,7 +5,8 @@
 
 For each chain and each of its layers (--layer N): the generator's truth is compared with the disk that is read through
 `PROGRAM map --json`, run by run: bytes, kind, depth. Compressed grains are inflated here. Where qemu-img is installed
-and reads the chain correctly, its raw disk is compared with the truth too. `check` must find no fault. Nothing here shares code with vmdk-dm.
+and reads the chain correctly, its raw disk is compared with the truth too. `check` must find no fault. Nothing here
+shares code with vmdk-dm.
 
 Exit status: 0, or 1 when something differed; the directory of the first chain that did is kept.
 """

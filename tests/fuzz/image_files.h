@@ -69,7 +69,12 @@ inline void check_map_of_chain(const BlockMap& map, const ImageChain& chain, std
         if (const auto* unreadable = std::get_if<Unreadable>(&run.content))
             require(!map.reasons().at(unreadable->why).text.empty(), "an unreadable run has a reason");
     }
+    const Image& top = chain.images.front();
+    const bool by_header =
+        top.embedding && top.embedding->capacity > Sectors(0) && top.descriptor.extents.size() == 1;
     require(next == map.capacity(), "the runs cover the disk");
+    require(next == (by_header ? top.embedding->capacity : top.descriptor.capacity()),
+            "the disk is as large as the image says");
     // Each entry of a table, each extent line and each layer's end can begin a run and end one.
     require(map.size() <= 2 * input_bytes + 2, "a small input gives few runs");
 }

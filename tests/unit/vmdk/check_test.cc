@@ -268,7 +268,8 @@ TEST_CASE("an image whose descriptor cannot be read has that fault") {
 
 TEST_CASE("encrypted disks are named as such, also where the descriptor is embedded") {
     for (const std::string line :
-         {"encryptionKeys=\"x\"", "keyID = \"x\"", "ddb.iofilters = \"vmwarevmcrypt\""}) {
+         {"ddb.iofilters = \"other\"\nddb.iofilters = \"vmwarevmcrypt\"", "encryptionKeys=\"x\"",
+          "keyID = \"x\"", "ddb.iofilters = \"vmwarevmcrypt\""}) {
         Blob file = sparse().resize(24 * 512);
         file.put64(28, 24).put64(36, 1).resize(25 * 512);
         file.put_text(24 * 512, concat("version=1\n", line, "\nRW 64 SPARSE \"a\"\n"));
@@ -280,9 +281,9 @@ TEST_CASE("encrypted disks are named as such, also where the descriptor is embed
     }
 }
 
-TEST_CASE("change tracking, filters and a hint without a parent are notes") {
+TEST_CASE("change tracking, filters, NOACCESS and a hint without a parent are notes") {
     MemoryFiles files;
-    files.add("/vm/disk.vmdk", descriptor("RW 8 ZERO\nddb.iofilters = \"vmwarelwd\"",
+    files.add("/vm/disk.vmdk", descriptor("NOACCESS 8 ZERO\nddb.iofilters = \"vmwarelwd\"",
                                           "changeTrackPath=\"disk-ctk.vmdk\"\nparentCID=ffffffff\n"
                                           "parentFileNameHint=\"base.vmdk\"\n"));
     CHECK(
@@ -290,7 +291,8 @@ TEST_CASE("change tracking, filters and a hint without a parent are notes") {
         Lines{"/vm/disk.vmdk 0 descriptor: change tracking was on (disk-ctk.vmdk; it is not read)",
               "/vm/disk.vmdk 0 descriptor: I/O filters were active (vmwarelwd); newer data may be elsewhere",
               "/vm/disk.vmdk 0 chain: it names a parent, 'base.vmdk', but its parentCID says that it has "
-              "none"});
+              "none",
+              "/vm/disk.vmdk 0 extent: the extent on line 6 is NOACCESS: its 4096 bytes cannot be read"});
 }
 
 // Header, grains in sectors 2 and 4, a table's marker and the table in 6 and 7, the directory's and the

@@ -76,9 +76,9 @@ class MemoryFiles : public FileOpener {
   private:
     FilePtr insert(const std::string& path, std::string content, Bytes size, FileKind kind) {
         // A file that replaces another is a new one.
-        ++made_;
         const FileIdentity identity =
-            kind == FileKind::regular ? FileIdentity{0xfd00, made_} : FileIdentity{0x0800 + made_, 0};
+            kind == FileKind::regular ? FileIdentity{0xfd00, made_ + 1} : FileIdentity{0x0800 + made_, 0};
+        ++made_;
         return files_[path] = std::make_shared<MemoryFile>(path, identity, std::move(content), size, kind);
     }
     FilePtr find(const std::string& path) const {

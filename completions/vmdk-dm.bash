@@ -54,14 +54,13 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache
+            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check
         fi
         return
     fi
 
-    local image_options=(
-        --allow-path --search-dir --allow-devices --allow-short --layer --ignore-cid --use-redundant --allow-damaged
-    )
+    local place_options=(--allow-path --search-dir --allow-devices --layer)
+    local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
     local device_options=(--name --in-place --strategy --sector-size)
     local options
     case $command in
@@ -77,7 +76,8 @@ _vmdk_dm() {
         ;;
     hash) options=("${image_options[@]}" --algorithm --progress --json) ;;
     cache) options=(--cache-dir --clear --json) ;;
-    table) options=("${image_options[@]}" "${device_options[@]}" --cache-dir --json --concise) ;;
+    table) options=("${image_options[@]}" "${device_options[@]}" --cache-dir --deep --json --concise) ;;
+    check) options=("${place_options[@]}" --deep --progress --json) ;;
     *) return ;;
     esac
     options+=(-h --help)
@@ -96,7 +96,7 @@ _vmdk_dm() {
         return
     fi
     case $command in
-    attach | info | map | table | hash) _vmdk_dm_images "$cur" ;;
+    attach | info | map | table | hash | check) _vmdk_dm_images "$cur" ;;
     compact)
         compopt -o default 2>/dev/null
         _vmdk_dm_images "$cur"

@@ -40,7 +40,7 @@ std::optional<Strategy> strategy_for(const PlanShapeOptions& options) {
 
 }  // namespace
 
-void add_image_options(CLI::App& command, ImageOptions& options) {
+void add_place_options(CLI::App& command, ImageOptions& options) {
     command.add_option("IMAGE", options.image, "The image: its descriptor, such as web.vmdk")->required();
     command
         .add_option("--allow-path", options.open.allow_paths,
@@ -55,13 +55,17 @@ void add_image_options(CLI::App& command, ImageOptions& options) {
         ->expected(1)
         ->take_all();
     command.add_flag("--allow-devices", options.open.allow_devices, "Extents may be block devices");
-    command.add_flag(
-        "--allow-short", options.chain.read.allow_short,
-        "Where an extent's file ends too early, make the missing tail unreadable instead of refusing");
     command
         .add_option("--layer", options.chain.layer,
                     "An older state of a snapshot chain: 1 is the parent, 2 its parent, and so on")
         ->type_name("N");
+}
+
+void add_image_options(CLI::App& command, ImageOptions& options) {
+    add_place_options(command, options);
+    command.add_flag(
+        "--allow-short", options.chain.read.allow_short,
+        "Where an extent's file ends too early, make the missing tail unreadable instead of refusing");
     command.add_flag("--ignore-cid", options.chain.ignore_cid,
                      "Accept a parent that was written since the snapshot was made");
     command.add_flag("--use-redundant", options.chain.read.use_redundant,

@@ -20,6 +20,10 @@ struct ImageOptions {
     ChainRules chain;
     bool allow_damaged = false;  ///< damaged runs become unreadable instead of refusing
 };
+/// Which image, where its files may lie, and which layer of it.
+void add_place_options(CLI::App& command, ImageOptions& options);
+
+/// Those, and how it is read.
 void add_image_options(CLI::App& command, ImageOptions& options);
 
 /// The options that shape the plan: alike on attach and table.

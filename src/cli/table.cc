@@ -11,6 +11,7 @@
 #include "cli/image_options.h"
 #include "cli/materialise.h"
 #include "cli/output.h"
+#include "compact/damage.h"
 
 namespace vmdkdm {
 namespace {
@@ -19,6 +20,7 @@ struct TableOptions {
     ImageOptions image;
     PlanShapeOptions shape;
     bool json = false;
+    bool deep = false;
     bool concise = false;
     std::optional<std::string> cache_dir;
 };
@@ -130,6 +132,10 @@ PlanShapeOptions shape_for(const TableOptions& options) {
 
 void run(const TableOptions& options) {
     OpenImage opened = open_image(options.image);
+    if (options.deep) {
+        SilentProgress progress;
+        opened.map = with_damage(opened.map, find_damage(opened.map, progress));
+    }
     const PlanShapeOptions shape = shape_for(options);
     const std::optional<CopyStep> copy = plan_materialise(opened, shape, options.cache_dir);
     const Plan plan = plan_for(opened, shape);
@@ -151,6 +157,8 @@ void add_table_command(CLI::App& app) {
     add_image_options(command, options->image);
     add_plan_options(command, options->shape);
     add_cache_options(command, options->cache_dir);
+    command.add_flag("--deep", options->deep,
+                     "Read every compressed grain; those that do not inflate are unreadable");
     CLI::Option* json = command.add_flag("--json", options->json, "Print one JSON object");
     command
         .add_flag(

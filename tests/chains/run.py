@@ -5,8 +5,8 @@
 
 For each chain and each of its layers (--layer N): the generator's truth is compared with the disk that is read through
 `PROGRAM map --json`, run by run: bytes, kind, depth. Compressed grains are inflated here. Then with the raw file that
-`PROGRAM compact` writes, and with what `PROGRAM hash` says. Where qemu-img is installed and reads the chain correctly,
-its raw disk is compared with the truth too. Nothing here shares code with vmdk-dm.
+`PROGRAM compact` writes, and with what `PROGRAM hash` says. `check` must find no fault. Where qemu-img is installed and
+reads the chain correctly, its raw disk is compared with the truth too. Nothing here shares code with vmdk-dm.
 
 Exit status: 0, or 1 when something differed; the directory of the first chain that did is kept.
 """
@@ -178,6 +178,7 @@ def check_chain(seed, program, directory, has_qemu):
     """Returns how many layers qemu-img confirmed."""
     links = random_chain.make_chain(seed)
     random_chain.write_chain(links, directory)
+    run_program([program, "check", links[0].name], directory)  # its status is 0 only for what is sound
     confirmed = 0
     for layer in range(len(links)):
         disk = vw.disk_of(links[layer:])

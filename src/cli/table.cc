@@ -62,8 +62,9 @@ void print_as_text(const Plan& plan) {
         if (plan.lowers[i].needs_loop())
             std::cout << "loop " << lower_name(plan, i) << " " << access_of(plan) << " "
                       << plan.loop_block_size << " " << plan.lowers[i].file->path() << "\n";
-    std::cout << "device " << plan.disk.name << " " << access_of(plan) << " " << plan.disk.uuid << "\n"
-              << plan.disk.table.print(namer_for(plan)) << "\n";
+    std::cout << "device " << plan.disk.name << " " << access_of(plan) << " " << plan.disk.uuid << "\n";
+    plan.disk.table.print(namer_for(plan), [](std::string_view lines) { std::cout << lines; });
+    std::cout << "\n";
 }
 
 void print_as_concise(const Plan& plan) {

@@ -133,6 +133,10 @@ GrainRuns::GrainRuns(Layer::Builder& layer, const Extent& extent)
     constexpr std::uint64_t watched_sectors = std::uint64_t{1} << 32;
     if (extent.watch_sharing)
         used_.resize(std::min(file_end_.count(), watched_sectors) / extent.grain_size.count() / 64 + 1);
+    // Each grain of the file may be a run of its own; not more at once, as few images come near that.
+    constexpr std::uint64_t most_expected = 1 << 20;
+    layer.expect(std::min({file_end_.count() / extent.grain_size.count(),
+                           extent.size.count() / extent.grain_size.count(), most_expected}));
 }
 
 void GrainRuns::append(std::uint64_t grains, const LayerContent& content) {

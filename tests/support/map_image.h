@@ -12,7 +12,7 @@ inline BlockMap map_image(const Image& image, FileOpener& opener, const ReadRule
                           std::vector<std::string>& notes) {
     std::vector<Layer> layers;
     layers.push_back(read_layer(image, 0, opener, rules, notes));
-    return flatten(layers);
+    return flatten(std::move(layers));
 }
 
 }  // namespace vmdkdm

@@ -1,6 +1,6 @@
 """Sparse images for the benchmarks: a million grains in seconds.
 
-Run as a program it makes one image. The data of an image of this many gigabytes can be a hole, where only its grain map
+Run as a program it makes one image and prints where in it the data begins. The data of an image of this many gigabytes can be a hole, where only its grain map
 matters.
 """
 
@@ -47,9 +47,9 @@ def placement(grains, runs, seed=SEED):
         for i in bad:
             j = (i + 1) % runs
             order[i], order[j] = order[j], order[i]
-    bounds = [grains * i // runs for i in range(runs + 1)]
     if runs == grains:
         return array.array("I", order)
+    bounds = [grains * i // runs for i in range(runs + 1)]
     lengths = [bounds[i + 1] - bounds[i] for i in range(runs)]
     # A stretch keeps its length wherever it goes, so places follow from the order in the file.
     by_place = sorted(range(runs), key=order.__getitem__)
@@ -64,8 +64,9 @@ def placement(grains, runs, seed=SEED):
 
 
 def make(path, places, grain_sectors, capacity=None, flat=None):
-    """A monolithicSparse image at `path`. `places`: see placement(). Beyond them, up to `capacity` sectors, nothing is
-    allocated, but all grain tables exist. The data is that of the file `flat`, or a hole."""
+    """A monolithicSparse image at `path`. `places`: see placement(), any sequence. Beyond them, up to `capacity` sectors,
+    nothing is allocated, but all grain tables exist. The data is that of the file `flat`, or a hole. Returns the byte
+    where the data begins, and so the metadata ends."""
     capacity = capacity or len(places) * grain_sectors
     coverage = ENTRIES_PER_TABLE * grain_sectors
     tables = -(-capacity // coverage)
@@ -82,11 +83,20 @@ def make(path, places, grain_sectors, capacity=None, flat=None):
         out.seek(directory_at * SECTOR)
         out.write(little_endian(array.array("I", range(tables_at, tables_at + tables * table_sectors, table_sectors))))
         out.seek(tables_at * SECTOR)
-        out.write(little_endian(array.array("I", [overhead + grain_sectors * place for place in places])))
+        for first in range(0, len(places), 1 << 20):
+            out.write(little_endian(array.array("I", [overhead + grain_sectors * place
+                                                      for place in places[first:first + (1 << 20)]])))
         out.write(bytes((tables * ENTRIES_PER_TABLE - len(places)) * 4))
         out.truncate((overhead + len(places) * grain_sectors) * SECTOR)
         if flat:
             write_data(out, overhead * SECTOR, flat, places, grain_sectors * SECTOR)
+    return overhead * SECTOR
+
+
+def capacity_of(path):
+    """Sectors of the disk."""
+    with open(path, "rb") as image:
+        return struct.unpack_from("<Q", image.read(20), 12)[0]
 
 
 def write_data(out, offset, flat, places, grain_bytes):
@@ -125,13 +135,26 @@ def main():
     parser.add_argument("--runs", type=int, help="stretches that follow each other in the file (as many as grains)")
     parser.add_argument("--grain-sectors", type=int, default=128, help="size of a grain (128)")
     parser.add_argument("--capacity-gib", type=int, help="size of the disk (what the grains need)")
+    parser.add_argument("--stamps", type=int, default=0, help="grains that get their own number as data (none)")
     parser.add_argument("--flat", help="file with the disk's bytes; made if it is not there (default: data is a hole)")
     options = parser.parse_args()
     size = options.grains * options.grain_sectors * SECTOR
     if options.flat and not os.path.exists(options.flat):
         make_flat(options.flat, size)
-    make(options.image, placement(options.grains, options.runs or options.grains), options.grain_sectors,
-         options.capacity_gib and options.capacity_gib << 21, options.flat)
+    places = placement(options.grains, options.runs or options.grains)
+    begin = make(options.image, places, options.grain_sectors, options.capacity_gib and options.capacity_gib << 21,
+                 options.flat)
+    grain_bytes = options.grain_sectors * SECTOR
+    with open(options.image, "r+b") as image:
+        for grain in stamped(options.grains, options.stamps):
+            image.seek(begin + places[grain] * grain_bytes)
+            image.write(grain.to_bytes(8, "little"))
+    print(begin)
+
+
+def stamped(grains, count):
+    """Which grains of so many carry a stamp: their number in their first eight bytes."""
+    return random.Random(SEED).sample(range(grains), count)
 
 
 if __name__ == "__main__":

@@ -187,12 +187,15 @@ void GrainRuns::compressed(std::uint64_t sector) {
 void GrainRuns::note_use(std::uint64_t sector, std::uint64_t grains) {
     const std::uint64_t grain_size = extent_.grain_size.count();
     if (overlapping_ || sector % grain_size != 0) return;
-    for (std::uint64_t grain = sector / grain_size; grains > 0 && grain / 64 < used_.size();
-         ++grain, --grains) {
+    std::uint64_t grain = sector / grain_size;
+    while (grains > 0 && grain / 64 < used_.size()) {
+        const std::uint64_t in_word = std::min(grains, 64 - grain % 64);
+        const std::uint64_t bits = (~std::uint64_t{0} >> (64 - in_word)) << (grain % 64);
         std::uint64_t& word = used_[grain / 64];
-        const std::uint64_t bit = std::uint64_t{1} << (grain % 64);
-        overlapping_ = overlapping_ || (word & bit) != 0;
-        word |= bit;
+        overlapping_ = overlapping_ || (word & bits) != 0;
+        word |= bits;
+        grain += in_word;
+        grains -= in_word;
     }
 }
 

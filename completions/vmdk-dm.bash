@@ -54,32 +54,40 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table
+            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check
         fi
         return
     fi
 
-    local image_options=(
-        --allow-path --search-dir --allow-devices --allow-short --layer --ignore-cid --use-redundant --allow-damaged
-    )
-    local device_options=(--name --in-place --sector-size)
+    local place_options=(--allow-path --search-dir --allow-devices --layer)
+    local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
+    local device_options=(--name --in-place --strategy --sector-size)
     local options
     case $command in
     attach)
-        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --direct-io --no-udev --json)
+        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --direct-io --run-dir --cache-dir --progress --no-udev --json)
         ;;
     detach) options=(--all --deferred --no-udev --json) ;;
     list) options=(--json) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
-    map) options=("${image_options[@]}" --json) ;;
-    table) options=("${image_options[@]}" "${device_options[@]}" --json --concise) ;;
+    map) options=("${image_options[@]}" --deep --json) ;;
+    compact)
+        options=("${image_options[@]}" --to-device --force --hash --no-sync --progress --json)
+        ;;
+    hash) options=("${image_options[@]}" --algorithm --progress --json) ;;
+    cache) options=(--cache-dir --clear --json) ;;
+    table) options=("${image_options[@]}" "${device_options[@]}" --cache-dir --deep --json --concise) ;;
+    check) options=("${place_options[@]}" --deep --progress --json) ;;
     *) return ;;
     esac
     options+=(-h --help)
 
     case $prev in
-    --allow-path | --search-dir) _vmdk_dm_directories "$cur"; return ;;
+    --allow-path | --search-dir | --run-dir | --cache-dir) _vmdk_dm_directories "$cur"; return ;;
+    --progress) _vmdk_dm_words "$cur" auto text none json; return ;;
+    --hash | --algorithm) _vmdk_dm_words "$cur" md5 sha1 sha256; return ;;
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
+    --strategy) _vmdk_dm_words "$cur" auto linear exceptions materialise; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
     --name | --layer | -p | --delimiter) return ;;
     esac
@@ -88,7 +96,11 @@ _vmdk_dm() {
         return
     fi
     case $command in
-    attach | info | map | table) _vmdk_dm_images "$cur" ;;
+    attach | info | map | table | hash | check) _vmdk_dm_images "$cur" ;;
+    compact)
+        compopt -o default 2>/dev/null
+        _vmdk_dm_images "$cur"
+        ;;
     detach)
         _vmdk_dm_disks "$cur"
         _vmdk_dm_images "$cur"

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "attach/guard.h"
+#include "attach/store_file.h"
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -69,7 +70,7 @@ std::set<std::string> refuse_clash(const Plan& plan, Kernel& kernel) {
     remove_debris(kernel, plan.id);
     std::set<std::string> taken;
     for (const DmInfo& device : kernel.list_devices()) {
-        if (device.uuid == plan.disk.uuid)
+        if (const auto own = parse_own_uuid(device.uuid); own && own->id == plan.id)
             throw Error(ErrorKind::busy,
                         concat("it is attached already, as ", kernel.device_path(device.name)));
         taken.insert(device.name);
@@ -83,7 +84,19 @@ void refuse_taken(const std::string& name, const std::set<std::string>& taken) {
                     concat("the device name '", name, "' is taken (choose another with --name)"));
 }
 
-LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
+// The file with the store has no name: it goes with its loop device.
+LoopDevice attach_store(const ExceptionStore& store, const Plan& plan, const AttachOptions& options,
+                        Kernel& kernel) {
+    const UniqueFd file = write_store(store, options.run_dir);
+    LoopConfig config;
+    config.file_fd = file.get();
+    config.file_path = options.run_dir;
+    config.reference = options.image_path;
+    config.block_size = plan.loop_block_size;
+    return LoopDevice::attach(kernel, config);
+}
+
+LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
                        Kernel& kernel) {
     UniqueFd writable;
     if (!plan.read_only) {
@@ -104,6 +117,12 @@ LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOpt
         throw Error(ErrorKind::refused, concat("the file system of '", config.file_path,
                                                "' does not allow direct I/O here (use --direct-io=auto)"));
     return loop;
+}
+
+LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
+                       Kernel& kernel) {
+    return lower.store ? attach_store(*lower.store, plan, options, kernel)
+                       : attach_file(lower, plan, options, kernel);
 }
 
 // A block device is known by the device number that it stands for.
@@ -146,21 +165,30 @@ void make_partitions(const Plan& plan, const AttachOptions& options, const Mappe
         refuse_taken(name, taken);
         const Table table({{Sectors(0), partition.size, LinearTarget{disk.device(), partition.start}}});
         built.add(MappedDevice::create(kernel, name, partition_uuid(plan.id, partition.number), table,
-                                       plan.read_only));
+                                       plan.read_only, DeviceRole::offered));
         result.partitions.push_back({std::move(partition), kernel.device_path(name)});
     }
+}
+
+const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                              Assembly& built) {
+    std::vector<DeviceNumber> numbers;
+    for (const LowerPlan& lower : plan.lowers)
+        numbers.push_back(lower.needs_loop() ? built.add(attach_loop(lower, plan, options, kernel)).device()
+                                             : device_number_of(*lower.file));
+    const auto make = [&](const DevicePlan& device, DeviceRole role) -> const MappedDevice& {
+        return built.add(MappedDevice::create(kernel, device.name, device.uuid, device.table.bind(numbers),
+                                              plan.read_only, role));
+    };
+    for (const DevicePlan& device : plan.inner) numbers.push_back(make(device, DeviceRole::inner).device());
+    return make(plan.disk, DeviceRole::offered);
 }
 
 AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kernel, Assembly& built,
                    std::vector<std::string>& notes) {
     const std::set<std::string> taken = refuse_clash(plan, kernel);
-    refuse_taken(plan.disk.name, taken);
-    std::vector<DeviceNumber> lowers;
-    for (const LowerPlan& lower : plan.lowers)
-        lowers.push_back(lower.needs_loop() ? built.add(attach_loop(lower, plan, options, kernel)).device()
-                                            : device_number_of(*lower.file));
-    const MappedDevice& disk = built.add(MappedDevice::create(kernel, plan.disk.name, plan.disk.uuid,
-                                                              plan.disk.table.bind(lowers), plan.read_only));
+    for (const DevicePlan* device : plan.devices()) refuse_taken(device->name, taken);
+    const MappedDevice& disk = make_disk(plan, options, kernel, built);
     AttachResult result{kernel.device_path(disk.name()), {}};
     if (options.partitions) make_partitions(plan, options, disk, taken, kernel, built, result, notes);
     if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));

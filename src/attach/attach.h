@@ -14,13 +14,16 @@ namespace vmdkdm {
 /// Direct I/O between the loop devices and the files. `automatic` is off; ARCHITECTURE.md says why.
 enum class DirectIo { automatic, on, off };
 
+inline constexpr const char* default_run_dir = "/run/vmdk-dm";
+
 struct AttachOptions {
     DirectIo direct_io = DirectIo::automatic;
     bool partitions = true;
     std::optional<std::string>
-        partition_delimiter;            ///< between disk name and number, instead of kpartx's rule
-    std::string image_path;             ///< absolute; kept with the loops for `list`
-    std::function<void()> before_keep;  ///< called when everything stands, just before it is made to stay
+        partition_delimiter;                ///< between disk name and number, instead of kpartx's rule
+    std::string image_path;                 ///< absolute; kept with the loops for `list`
+    std::string run_dir = default_run_dir;  ///< where exception stores are written
+    std::function<void()> before_keep;      ///< called when everything stands, just before it is made to stay
 };
 
 struct PartitionDevice {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 
 #include "base/error.h"
 #include "plan/names.h"
@@ -46,7 +47,7 @@ std::optional<std::string> find_image(const std::string& id, const std::vector<A
     if (!identity) return std::nullopt;
     std::set<fs::path> directories;
     for (const AttachedLower& lower : lowers) {
-        if (!lower.loop) continue;
+        if (!lower.loop || lower.exception_store) continue;
         if (!lower.loop->reference.empty() && is_file(lower.loop->reference, *identity))
             return lower.loop->reference;
         for (fs::path up = fs::path(lower.loop->backing_file).parent_path(); !up.empty();
@@ -58,26 +59,73 @@ std::optional<std::string> find_image(const std::string& id, const std::vector<A
     return std::nullopt;
 }
 
-std::vector<AttachedLower> lowers_of(const DmInfo& device, const std::map<DeviceNumber, LoopInfo>& loops,
+// Our devices of one disk, and what each lies on.
+struct Stack {
+    std::optional<DmInfo> disk;
+    std::vector<DmInfo> inner;
+    std::optional<DmInfo> cow;  // one of them
+    std::map<DeviceNumber, std::vector<DeviceNumber>> lowers;
+};
+
+// Those above before those below.
+void add_from_the_top(const DmInfo& device, const Stack& stack, std::vector<const DmInfo*>& order) {
+    const auto place = std::find(order.begin(), order.end(), &device);
+    if (place != order.end()) order.erase(place);
+    order.push_back(&device);
+    for (const DeviceNumber below : stack.lowers.at(device.device))
+        for (const DmInfo& inner : stack.inner)
+            if (inner.device == below) add_from_the_top(inner, stack, order);
+}
+
+int users_of(const DmInfo& device, const Stack& stack) {
+    return static_cast<int>(std::count_if(stack.lowers.begin(), stack.lowers.end(), [&](const auto& entry) {
+        return std::find(entry.second.begin(), entry.second.end(), device.device) != entry.second.end();
+    }));
+}
+
+std::vector<const DmInfo*> from_the_top(const Stack& stack) {
+    std::vector<const DmInfo*> order;
+    if (stack.disk) add_from_the_top(*stack.disk, stack, order);
+    for (const DmInfo& inner : stack.inner)
+        if (users_of(inner, stack) == 0) add_from_the_top(inner, stack, order);
+    return order;
+}
+
+// A COW device begins with its exception store.
+std::optional<DeviceNumber> store_of(const Stack& stack, Kernel& kernel) {
+    if (!stack.cow || !stack.cow->live_table) return std::nullopt;
+    const Table table = kernel.live_table(stack.cow->name);
+    const auto* linear = std::get_if<LinearTarget>(&table.lines().front().target);
+    return linear == nullptr ? std::nullopt : std::optional(std::get<DeviceNumber>(linear->device));
+}
+
+// What the stack lies on that is not of it.
+std::vector<AttachedLower> lowers_of(const Stack& stack, const std::map<DeviceNumber, LoopInfo>& loops,
                                      Kernel& kernel) {
+    std::set<DeviceNumber> numbers;
+    for (const auto& [device, below] : stack.lowers) numbers.insert(below.begin(), below.end());
+    for (const auto& [device, below] : stack.lowers) numbers.erase(device);
+    const std::optional<DeviceNumber> store = store_of(stack, kernel);
     std::vector<AttachedLower> lowers;
-    for (const DeviceNumber number : kernel.dependencies(device.name)) {
+    for (const DeviceNumber number : numbers) {
         const auto loop = loops.find(number);
-        lowers.push_back({number, loop == loops.end() ? std::nullopt : std::optional(loop->second)});
+        lowers.push_back(
+            {number, loop == loops.end() ? std::nullopt : std::optional(loop->second), number == store});
     }
-    std::sort(lowers.begin(), lowers.end(),
-              [](const AttachedLower& a, const AttachedLower& b) { return a.device < b.device; });
     return lowers;
 }
 
-AttachedDisk describe_disk(const std::string& id, const DmInfo& device,
+AttachedDisk describe_disk(const std::string& id, const Stack& stack,
                            const std::map<DeviceNumber, LoopInfo>& loops, Kernel& kernel) {
     AttachedDisk disk;
     disk.id = id;
-    disk.device = device;
-    if (device.live_table) disk.capacity = kernel.live_table(device.name).length();
-    disk.mount_points = kernel.mount_points(device.device);
-    disk.lowers = lowers_of(device, loops, kernel);
+    const std::vector<const DmInfo*> order = from_the_top(stack);
+    disk.device = *order.front();
+    for (const DmInfo* device : std::span(order).subspan(1))
+        disk.inner.push_back({*device, users_of(*device, stack)});
+    disk.capacity = kernel.device_size(disk.device.device);
+    disk.mount_points = kernel.mount_points(disk.device.device);
+    disk.lowers = lowers_of(stack, loops, kernel);
     disk.image = find_image(id, disk.lowers);
     return disk;
 }
@@ -99,21 +147,38 @@ AttachedPartition describe_partition(unsigned number, const DmInfo& device, Kern
 }  // namespace
 
 std::vector<AttachedDisk> list_attached(Kernel& kernel) {
-    std::map<DeviceNumber, LoopInfo> loops;
-    std::map<std::string, AttachedDisk> by_id;
+    std::map<std::string, Stack> stacks;
     std::vector<std::pair<std::string, AttachedPartition>> partitions;
     for (const DmInfo& device : kernel.list_devices()) {
         const std::optional<OwnUuid> own = parse_own_uuid(device.uuid);
         if (!own) continue;
-        if (loops.empty())
-            for (LoopInfo& loop : kernel.list_loops()) loops.emplace(loop.device, std::move(loop));
         try {
-            if (own->partition == 0)
-                by_id[own->id] = describe_disk(own->id, device, loops, kernel);
-            else
+            if (own->partition != 0) {
                 partitions.emplace_back(own->id, describe_partition(own->partition, device, kernel));
+                continue;
+            }
+            const std::vector<DeviceNumber> lowers = kernel.dependencies(device.name);
+            Stack& stack = stacks[own->id];
+            stack.lowers[device.device] = lowers;
+            if (own->layer.empty())
+                stack.disk = device;
+            else
+                stack.inner.push_back(device);
+            if (own->layer == cow_layer) stack.cow = device;
         } catch (const Error& error) {
             // Somebody detached it since it was listed.
+            if (error.kind() != ErrorKind::not_found) throw;
+        }
+    }
+    if (stacks.empty()) return {};
+
+    std::map<DeviceNumber, LoopInfo> loops;
+    for (LoopInfo& loop : kernel.list_loops()) loops.emplace(loop.device, std::move(loop));
+    std::map<std::string, AttachedDisk> by_id;
+    for (const auto& [id, stack] : stacks) {
+        try {
+            by_id[id] = describe_disk(id, stack, loops, kernel);
+        } catch (const Error& error) {
             if (error.kind() != ErrorKind::not_found) throw;
         }
     }

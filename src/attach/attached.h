@@ -22,15 +22,23 @@ struct AttachedPartition {
 struct AttachedLower {
     DeviceNumber device;
     std::optional<LoopInfo> loop;  ///< none for a block device that is used as it is
+    bool exception_store = false;  ///< a file of ours in /run, not the image's
+};
+
+/// A device of ours below the disk.
+struct AttachedInner {
+    DmInfo device;
+    int own_users = 0;  ///< devices of the same disk that lie on it
 };
 
 struct AttachedDisk {
     std::string id;
-    DmInfo device;
+    DmInfo device;  ///< should the disk itself be gone: the topmost of what is left of it
     Sectors capacity;
     std::optional<std::string>
         image;  ///< path of the descriptor; none when nothing in the kernel leads to it
     std::vector<AttachedPartition> partitions;
+    std::vector<AttachedInner> inner;  ///< each before what it lies on
     std::vector<AttachedLower> lowers;
     std::vector<std::string> mount_points;  ///< of a file system without a partition table
 };

@@ -16,6 +16,7 @@ std::vector<const DmInfo*> devices_top_down(const AttachedDisk& disk) {
     for (auto partition = disk.partitions.rbegin(); partition != disk.partitions.rend(); ++partition)
         devices.push_back(&partition->device);
     devices.push_back(&disk.device);
+    for (const AttachedInner& inner : disk.inner) devices.push_back(&inner.device);
     return devices;
 }
 
@@ -26,25 +27,25 @@ std::string describe(const std::vector<Holder>& holders) {
     return text;
 }
 
-// Who uses the device, its own partitions not counted.
+// Who uses the device, other devices of the disk not counted.
 std::vector<Holder> foreign_holders(const AttachedDisk& disk, const DmInfo& device, Kernel& kernel) {
     std::vector<Holder> holders = kernel.holders(device.device);
-    if (&device == &disk.device)
-        for (const AttachedPartition& partition : disk.partitions)
-            std::erase_if(holders, [&](const Holder& holder) {
-                return holder.kind == Holder::Kind::device &&
-                       holder.what == concat("dm device '", partition.device.name, "'");
-            });
+    for (const DmInfo* own : devices_top_down(disk))
+        std::erase_if(holders, [&](const Holder& holder) {
+            return holder.kind == Holder::Kind::device &&
+                   holder.what == concat("dm device '", own->name, "'");
+        });
     return holders;
 }
 
-// Waits until nothing but the disk's own partitions has it open. A mount does not go by itself, so it ends
-// the wait.
+// Waits until nothing but the disk's own devices has any of them open. A mount does not go by itself, so it
+// ends the wait.
 void wait_until_unused(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel) {
     for (unsigned waited_ms = 0;; waited_ms += pause_between_tries_ms) {
         std::map<std::string, int> open_counts;
         for (const DmInfo& now : kernel.list_devices()) open_counts[now.name] = now.open_count;
         open_counts[disk.device.name] -= static_cast<int>(disk.partitions.size());
+        for (const AttachedInner& inner : disk.inner) open_counts[inner.device.name] -= inner.own_users;
 
         const DmInfo* in_use = nullptr;
         for (const DmInfo* device : devices_top_down(disk))

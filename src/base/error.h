@@ -39,7 +39,7 @@ class TextError : public Error {
 };
 
 /// "`what_failed`: <strerror>" (the latter alone when `what_failed` is empty), with the kind that fits:
-/// ENOENT is not_found, EBUSY is busy, else system.
+/// ENOENT and its like are not_found, EBUSY is busy, else system.
 [[nodiscard]] Error system_error(std::string_view what_failed, int error_number);
 
 /// `body()`, with `context` added to whatever Error it throws (but a TextError).

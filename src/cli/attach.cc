@@ -10,9 +10,12 @@
 #include "attach/in_place.h"
 #include "base/concat.h"
 #include "base/error.h"
+#include "cli/cache_options.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
+#include "cli/materialise.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
 #include "plan/names.h"
@@ -26,6 +29,9 @@ struct AttachCommandOptions {
     std::string direct_io = "auto";
     bool no_partitions = false;
     std::optional<std::string> delimiter;
+    std::string run_dir = default_run_dir;
+    std::optional<std::string> cache_dir;
+    std::string progress = "auto";
     bool no_udev = false;
     bool json = false;
 };
@@ -35,7 +41,8 @@ const std::map<std::string, DirectIo> direct_io_words = {
 
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-void print_as_json(const AttachResult& result, const Plan& plan, const Image& image) {
+void print_as_json(const AttachResult& result, const Plan& plan, const Image& image,
+                   const std::optional<CopyStep>& copied) {
     Json partitions = Json::array();
     for (const PartitionDevice& device : result.partitions)
         partitions.push_back({{"number", device.partition.number},
@@ -52,6 +59,8 @@ void print_as_json(const AttachResult& result, const Plan& plan, const Image& im
                 {"capacity", to_bytes(plan.disk.table.length()).count()},
                 {"readOnly", plan.read_only},
                 {"sectorSize", plan.logical_sector_size},
+                {"strategy", to_string(plan.cost.strategy)},
+                {"materialised", as_json(copied)},
                 {"partitions", partitions}});
 }
 
@@ -65,6 +74,7 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, 
     attach_options.direct_io = direct_io_words.at(options.direct_io);
     attach_options.partitions = !options.no_partitions;
     attach_options.partition_delimiter = options.delimiter;
+    attach_options.run_dir = options.run_dir;
     attach_options.image_path = opened.image().file->path();
     if (options.delimiter) check_delimiter(plan.disk.name, *options.delimiter);
 
@@ -75,6 +85,18 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, 
     return attach(plan, attach_options, kernel, opened.notes);
 }
 
+std::optional<CopyStep> copy_first(const AttachCommandOptions& options, OpenImage& opened) {
+    ProgressReport progress(options.progress);
+    const std::optional<CopyStep> copied =
+        materialise(opened, options.shape, options.cache_dir, options.image.allow_damaged, progress);
+    if (copied && !copied->reused)
+        opened.notes.push_back(concat(copied->extract == Extract::compressed
+                                          ? "compressed grains were inflated into '"
+                                          : "the disk was copied into '",
+                                      copied->path, "' (kept for the next time: see vmdk-dm cache)"));
+    return copied;
+}
+
 void run(const AttachCommandOptions& options) {
     OpenImage opened = open_image(options.image);
     // A signal that comes when the disk stands already comes too late: the paths are printed, the status is
@@ -82,10 +104,11 @@ void run(const AttachCommandOptions& options) {
     const SignalDelay delay;
     with_context(concat("cannot attach '", options.image.image, "'"), [&] {
         if (!options.image.allow_damaged) refuse_damage(opened);
+        const std::optional<CopyStep> copied = copy_first(options, opened);
         const Plan plan = plan_for(opened, options.shape);
         const AttachResult result = attach_plan(options, plan, opened);
         print_notes(opened.notes);
-        options.json ? print_as_json(result, plan, opened.image()) : print_as_text(result);
+        options.json ? print_as_json(result, plan, opened.image(), copied) : print_as_text(result);
         std::cout.flush();
         delay.discard();
     });
@@ -107,6 +130,12 @@ void add_attach_command(CLI::App& app) {
     command.add_option("--direct-io", options->direct_io, "Direct I/O of the loop devices: auto, on or off")
         ->type_name("WHEN")
         ->check(CLI::IsMember({"auto", "on", "off"}).description(""));
+    command
+        .add_option("--run-dir", options->run_dir,
+                    "Where exception stores are written (default: /run/vmdk-dm)")
+        ->type_name("DIR");
+    add_cache_options(command, options->cache_dir);
+    add_progress_option(command, options->progress);
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print one JSON object");

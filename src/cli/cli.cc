@@ -50,6 +50,15 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
     return static_cast<int>(ErrorKind::usage);
 }
 
+int parse_and_run(CLI::App& app, int argc, char** argv) {
+    try {
+        app.parse(argc, argv);
+        return 0;
+    } catch (const ExitStatus& exit) {
+        return exit.status;
+    }
+}
+
 int report(const Error& error) {
     const bool says_where = dynamic_cast<const TextError*>(&error) != nullptr;
     std::cerr << (says_where ? "" : "vmdk-dm: ") << error.what() << "\n";
@@ -71,6 +80,10 @@ int run_command_line(int argc, char** argv) {
     add_info_command(app);
     add_map_command(app);
     add_table_command(app);
+    add_compact_command(app);
+    add_hash_command(app);
+    add_cache_command(app);
+    add_check_command(app);
 
     app.get_formatter()->label("SUBCOMMAND", "COMMAND");
     app.get_formatter()->label("Subcommands", "Commands");
@@ -80,10 +93,10 @@ int run_command_line(int argc, char** argv) {
     raise_open_files_limit();
     try {
         refuse_unknown_words(app, argc, argv);
-        app.parse(argc, argv);
+        const int status = parse_and_run(app, argc, argv);
         std::cout.flush();
         if (!std::cout) throw Error(ErrorKind::system, "cannot write to standard output");
-        return 0;
+        return status;
     } catch (const CLI::ParseError& error) {
         return report_usage(app, error);
     } catch (const Error& error) {

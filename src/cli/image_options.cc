@@ -28,9 +28,19 @@ std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted) {
     return size == 0 ? by_gpt : size;
 }
 
+// Of what is not copied. Nothing for "auto".
+std::optional<Strategy> strategy_for(const PlanShapeOptions& options) {
+    if (options.in_place && (options.strategy == "exceptions" || options.strategy == "materialise"))
+        throw Error(ErrorKind::usage,
+                    concat("--in-place and --strategy ", options.strategy, " exclude each other"));
+    if (options.strategy == "exceptions") return Strategy::exceptions;
+    if (options.strategy == "auto") return std::nullopt;
+    return Strategy::linear;
+}
+
 }  // namespace
 
-void add_image_options(CLI::App& command, ImageOptions& options) {
+void add_place_options(CLI::App& command, ImageOptions& options) {
     command.add_option("IMAGE", options.image, "The image: its descriptor, such as web.vmdk")->required();
     command
         .add_option("--allow-path", options.open.allow_paths,
@@ -45,13 +55,17 @@ void add_image_options(CLI::App& command, ImageOptions& options) {
         ->expected(1)
         ->take_all();
     command.add_flag("--allow-devices", options.open.allow_devices, "Extents may be block devices");
-    command.add_flag(
-        "--allow-short", options.chain.read.allow_short,
-        "Where an extent's file ends too early, make the missing tail unreadable instead of refusing");
     command
         .add_option("--layer", options.chain.layer,
                     "An older state of a snapshot chain: 1 is the parent, 2 its parent, and so on")
         ->type_name("N");
+}
+
+void add_image_options(CLI::App& command, ImageOptions& options) {
+    add_place_options(command, options);
+    command.add_flag(
+        "--allow-short", options.chain.read.allow_short,
+        "Where an extent's file ends too early, make the missing tail unreadable instead of refusing");
     command.add_flag("--ignore-cid", options.chain.ignore_cid,
                      "Accept a parent that was written since the snapshot was made");
     command.add_flag("--use-redundant", options.chain.read.use_redundant,
@@ -65,6 +79,13 @@ void add_plan_options(CLI::App& command, PlanShapeOptions& options) {
         .add_option("--name", options.name, "Name of the device (default: the image's name without .vmdk)")
         ->type_name("NAME");
     command.add_flag("--in-place", options.in_place, "Writable: writes go straight into the image's files");
+    command
+        .add_option(
+            "--strategy", options.strategy,
+            "How to show the disk: auto, linear (a line for each run), exceptions (of a snapshot, one for "
+            "each grain) or materialise (a copy)")
+        ->type_name("STRATEGY")
+        ->check(CLI::IsMember({"auto", "linear", "exceptions", "materialise"}).description(""));
     command
         .add_option("--sector-size", options.sector_size,
                     "Logical sector of the disk, 512 or 4096 (default: what the image says)")
@@ -115,7 +136,9 @@ Plan plan_for(OpenImage& opened, const PlanShapeOptions& options) {
     plan_options.id = image_id(opened.image().file->identity());
     plan_options.in_place = options.in_place;
     plan_options.logical_sector_size = sector_size_for(opened, options.sector_size);
+    plan_options.strategy = strategy_for(options);
     Plan plan = make_plan(opened.map, plan_options);
+    if (options.strategy == "materialise") plan.cost.strategy = Strategy::materialise;
     if (plan.loop_block_size != plan.logical_sector_size)
         opened.notes.push_back(concat("the extents are not aligned to sectors of ", plan.logical_sector_size,
                                       " bytes: the device offers 512, partitions are read with ",

@@ -20,12 +20,17 @@ struct ImageOptions {
     ChainRules chain;
     bool allow_damaged = false;  ///< damaged runs become unreadable instead of refusing
 };
+/// Which image, where its files may lie, and which layer of it.
+void add_place_options(CLI::App& command, ImageOptions& options);
+
+/// Those, and how it is read.
 void add_image_options(CLI::App& command, ImageOptions& options);
 
 /// The options that shape the plan: alike on attach and table.
 struct PlanShapeOptions {
     std::optional<std::string> name;  ///< none: after the image
     bool in_place = false;
+    std::string strategy = "auto";
     std::uint32_t sector_size = 0;  ///< 0: what the DDB or the GPT says
 };
 void add_plan_options(CLI::App& command, PlanShapeOptions& options);

@@ -22,12 +22,11 @@ Json lower_as_json(const AttachedLower& lower) {
                 {"loop", nullptr},
                 {"file", nullptr},
                 {"readOnly", nullptr},
-                {"directIo", nullptr}};
-    return {{"device", to_string(lower.device)},
-            {"loop", lower.loop->node},
-            {"file", lower.loop->backing_file},
-            {"readOnly", lower.loop->read_only},
-            {"directIo", lower.loop->direct_io}};
+                {"directIo", nullptr},
+                {"exceptionStore", false}};
+    return {{"device", to_string(lower.device)}, {"loop", lower.loop->node},
+            {"file", lower.loop->backing_file},  {"readOnly", lower.loop->read_only},
+            {"directIo", lower.loop->direct_io}, {"exceptionStore", lower.exception_store}};
 }
 
 void print_as_json(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
@@ -41,6 +40,10 @@ void print_as_json(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
                                   {"start", to_bytes(partition.start).count()},
                                   {"size", to_bytes(partition.size).count()},
                                   {"mounts", partition.mount_points}});
+        Json inner = Json::array();
+        for (const AttachedInner& device : disk.inner)
+            inner.push_back({{"path", kernel.device_path(device.device.name)},
+                             {"device", to_string(device.device.device)}});
         Json lowers = Json::array();
         for (const AttachedLower& lower : disk.lowers) lowers.push_back(lower_as_json(lower));
         list.push_back({{"name", disk.device.name},
@@ -53,6 +56,7 @@ void print_as_json(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
                         {"deferredRemove", disk.device.deferred_remove},
                         {"mounts", disk.mount_points},
                         {"partitions", partitions},
+                        {"inner", inner},
                         {"lowers", lowers}});
     }
     print_json(list);
@@ -64,13 +68,16 @@ std::string joined(const std::vector<std::string>& words) {
     return text.empty() ? "-" : text;
 }
 
+// What the image's own files are on; exception stores are not of interest.
 std::string backing_of(const AttachedDisk& disk) {
     std::string text;
     constexpr std::size_t shown = 4;
-    for (std::size_t i = 0; i < disk.lowers.size() && i < shown; ++i)
-        text += concat(text.empty() ? "" : " ",
-                       disk.lowers[i].loop ? disk.lowers[i].loop->node : to_string(disk.lowers[i].device));
-    if (disk.lowers.size() > shown) text += concat(" and ", disk.lowers.size() - shown, " more");
+    std::size_t count = 0;
+    for (const AttachedLower& lower : disk.lowers) {
+        if (lower.exception_store || ++count > shown) continue;
+        text += concat(text.empty() ? "" : " ", lower.loop ? lower.loop->node : to_string(lower.device));
+    }
+    if (count > shown) text += concat(" and ", count - shown, " more");
     return text.empty() ? "-" : text;
 }
 

@@ -7,12 +7,14 @@
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "cli/output.h"
+#include "compact/damage.h"
 
 namespace vmdkdm {
 namespace {
 
 struct MapOptions {
     ImageOptions image;
+    bool deep = false;
     bool json = false;
 };
 
@@ -191,8 +193,12 @@ void print_as_text(const BlockMap& map) {
 }
 
 void run(const MapOptions& options) {
-    const OpenImage opened = open_image(options.image);
+    OpenImage opened = open_image(options.image);
     print_notes(opened.notes);
+    if (options.deep) {
+        SilentProgress progress;
+        opened.map = with_damage(opened.map, find_damage(opened.map, progress));
+    }
     if (options.json)
         JsonPrinter(opened.map).print();
     else
@@ -205,6 +211,8 @@ void add_map_command(CLI::App& app) {
     CLI::App& command = *app.add_subcommand("map", "Show where every byte of the disk is stored");
     const auto options = std::make_shared<MapOptions>();
     add_image_options(command, options->image);
+    command.add_flag("--deep", options->deep,
+                     "Read every compressed grain; those that do not inflate are unreadable");
     command.add_flag("--json", options->json, "Print a JSON array, one object a run, in bytes");
     command.callback([options] { run(*options); });
 }

@@ -1,11 +1,17 @@
 // vmdk-dm table: the plan, without carrying it out. Needs no root and asks nothing of the kernel.
+#include <iomanip>
 #include <iostream>
 #include <memory>
+#include <sstream>
 
 #include "base/concat.h"
+#include "base/error.h"
+#include "cli/cache_options.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
+#include "cli/materialise.h"
 #include "cli/output.h"
+#include "compact/damage.h"
 
 namespace vmdkdm {
 namespace {
@@ -14,18 +20,12 @@ struct TableOptions {
     ImageOptions image;
     PlanShapeOptions shape;
     bool json = false;
+    bool deep = false;
     bool concise = false;
+    std::optional<std::string> cache_dir;
 };
 
 std::string_view access_of(const Plan& plan) { return plan.read_only ? "ro" : "rw"; }
-
-std::string lower_name(const Plan& plan, std::size_t index) {
-    return planned_device_name(plan, PlannedDevice{static_cast<std::uint32_t>(index)});
-}
-
-DeviceNamer namer_for(const Plan& plan) {
-    return [&plan](PlannedDevice device) { return planned_device_name(plan, device); };
-}
 
 // A path as the shell takes it.
 std::string shell_quoted(const std::string& text) {
@@ -34,58 +34,120 @@ std::string shell_quoted(const std::string& text) {
     return quoted + "'";
 }
 
-void print_as_json(const Plan& plan) {
-    Json loops = Json::array();
-    for (std::size_t i = 0; i < plan.lowers.size(); ++i)
-        if (plan.lowers[i].needs_loop())
-            loops.push_back({{"device", lower_name(plan, i)},
-                             {"file", plan.lowers[i].file->path()},
-                             {"readOnly", plan.read_only},
-                             {"blockSize", plan.loop_block_size}});
-    Json lines = Json::array();
-    for (const TableLine& line : plan.disk.table.lines()) {
-        const std::string arguments = target_arguments(line.target, namer_for(plan));
-        lines.push_back(concat(line.start.count(), " ", line.length.count(), " ", target_type(line.target),
-                               arguments.empty() ? "" : " ", arguments));
-    }
-    print_json(
-        {{"name", plan.disk.name},
-         {"capacity", to_bytes(plan.disk.table.length()).count()},
-         {"readOnly", plan.read_only},
-         {"sectorSize", plan.logical_sector_size},
-         {"loops", loops},
-         {"devices", Json::array({{{"name", plan.disk.name}, {"uuid", plan.disk.uuid}, {"table", lines}}})}});
+// Of the file behind a loop device; nothing for an exception store.
+Json backing_as_json(const LowerPlan& lower) {
+    return lower.store ? Json(nullptr) : Json(lower.file->path());
 }
 
-void print_as_text(const Plan& plan) {
-    for (std::size_t i = 0; i < plan.lowers.size(); ++i)
-        if (plan.lowers[i].needs_loop())
-            std::cout << "loop " << lower_name(plan, i) << " " << access_of(plan) << " "
-                      << plan.loop_block_size << " " << plan.lowers[i].file->path() << "\n";
-    std::cout << "device " << plan.disk.name << " " << access_of(plan) << " " << plan.disk.uuid << "\n";
-    plan.disk.table.print(namer_for(plan), [](std::string_view lines) { std::cout << lines; });
-    std::cout << "\n";
+Json cost_as_json(const Cost& cost) {
+    return {{"strategy", to_string(cost.strategy)},
+            {"lines", cost.lines},
+            {"exceptions", cost.exceptions},
+            {"seconds", cost.seconds},
+            {"kernelMemory", cost.kernel_memory.count()}};
+}
+
+std::string line_as_text(const TableLine& line, const DeviceNamer& namer) {
+    const std::string arguments = target_arguments(line.target, namer);
+    return concat(line.start.count(), " ", line.length.count(), " ", target_type(line.target),
+                  arguments.empty() ? "" : " ", arguments);
+}
+
+void print_as_json(const Plan& plan, const std::optional<CopyStep>& copy) {
+    const DeviceNamer namer = planned_names(plan);
+    Json loops = Json::array();
+    for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
+        if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
+            loops.push_back(
+                {{"device", namer(PlannedDevice{i})},
+                 {"file", backing_as_json(lower)},
+                 {"exceptions", lower.store ? Json(lower.store->exceptions().size()) : Json(nullptr)},
+                 {"readOnly", plan.read_only},
+                 {"blockSize", plan.loop_block_size}});
+    Json devices = Json::array();
+    for (const DevicePlan* device : plan.devices()) {
+        Json lines = Json::array();
+        for (const TableLine& line : device->table.lines()) lines.push_back(line_as_text(line, namer));
+        devices.push_back({{"name", device->name}, {"uuid", device->uuid}, {"table", std::move(lines)}});
+    }
+    print_json({{"name", plan.disk.name},
+                {"capacity", to_bytes(plan.disk.table.length()).count()},
+                {"readOnly", plan.read_only},
+                {"sectorSize", plan.logical_sector_size},
+                {"cost", cost_as_json(plan.cost)},
+                {"alternative", plan.alternative ? cost_as_json(*plan.alternative) : Json(nullptr)},
+                {"materialise", as_json(copy)},
+                {"loops", loops},
+                {"devices", std::move(devices)}});
+}
+
+std::string cost_as_text(const Cost& cost) {
+    std::ostringstream text;
+    text << to_string(cost.strategy) << ": " << cost.lines << (cost.lines == 1 ? " line, " : " lines, ");
+    if (cost.exceptions > 0)
+        text << cost.exceptions << (cost.exceptions == 1 ? " exception, " : " exceptions, ");
+    text << std::fixed << std::setprecision(2) << cost.seconds << " s to load, "
+         << human_size(cost.kernel_memory) << " of kernel memory";
+    return text.str();
+}
+
+void print_as_text(const Plan& plan, const std::optional<CopyStep>& copy) {
+    const DeviceNamer namer = planned_names(plan);
+    std::cout << "strategy " << cost_as_text(plan.cost) << "\n";
+    if (plan.alternative) std::cout << "rather than " << cost_as_text(*plan.alternative) << "\n";
+    if (copy && copy->reused) std::cout << "cached " << copy->path << "\n";
+    if (copy && !copy->reused)
+        std::cout << "copy " << human_size(copy->bytes) << " to " << copy->path << "\n";
+    for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
+        if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
+            std::cout << "loop " << namer(PlannedDevice{i}) << " " << access_of(plan) << " "
+                      << plan.loop_block_size << " "
+                      << (lower.store ? concat("(store of ", lower.store->exceptions().size(), " exceptions)")
+                                      : lower.file->path())
+                      << "\n";
+    for (const DevicePlan* device : plan.devices()) {
+        std::cout << "device " << device->name << " " << access_of(plan) << " " << device->uuid << "\n";
+        device->table.print(namer, [](std::string_view lines) { std::cout << lines; });
+        std::cout << "\n";
+    }
 }
 
 void print_as_concise(const Plan& plan) {
-    for (std::size_t i = 0; i < plan.lowers.size(); ++i)
+    const DeviceNamer namer = planned_names(plan);
+    for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
         if (plan.lowers[i].needs_loop())
             std::cerr << "# losetup " << (plan.read_only ? "--read-only " : "") << "--sector-size "
-                      << plan.loop_block_size << " " << lower_name(plan, i) << " "
+                      << plan.loop_block_size << " " << namer(PlannedDevice{i}) << " "
                       << shell_quoted(plan.lowers[i].file->path()) << "\n";
     std::cout << print_concise(plan) << "\n";
 }
 
+// A store is in no file yet, so dmsetup could do nothing with it.
+PlanShapeOptions shape_for(const TableOptions& options) {
+    PlanShapeOptions shape = options.shape;
+    if (!options.concise) return shape;
+    if (shape.strategy == "exceptions")
+        throw Error(ErrorKind::usage, "--concise and --strategy exceptions exclude each other");
+    if (shape.strategy == "auto") shape.strategy = "linear";
+    return shape;
+}
+
 void run(const TableOptions& options) {
     OpenImage opened = open_image(options.image);
-    const Plan plan = plan_for(opened, options.shape);
+    if (options.deep) {
+        SilentProgress progress;
+        opened.map = with_damage(opened.map, find_damage(opened.map, progress));
+    }
+    const PlanShapeOptions shape = shape_for(options);
+    const std::optional<CopyStep> copy = plan_materialise(opened, shape, options.cache_dir);
+    const Plan plan = plan_for(opened, shape);
     print_notes(opened.notes);
     if (options.concise)
         print_as_concise(plan);
     else if (options.json)
-        print_as_json(plan);
+        print_as_json(plan, copy);
     else
-        print_as_text(plan);
+        print_as_text(plan, copy);
 }
 
 }  // namespace
@@ -96,6 +158,9 @@ void add_table_command(CLI::App& app) {
     const auto options = std::make_shared<TableOptions>();
     add_image_options(command, options->image);
     add_plan_options(command, options->shape);
+    add_cache_options(command, options->cache_dir);
+    command.add_flag("--deep", options->deep,
+                     "Read every compressed grain; those that do not inflate are unreadable");
     CLI::Option* json = command.add_flag("--json", options->json, "Print one JSON object");
     command
         .add_flag(

@@ -17,44 +17,12 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "files/real_file.h"
 
 namespace vmdkdm {
 namespace {
 
 namespace fs = std::filesystem;
-
-class RealFile : public File {
-  public:
-    RealFile(std::string path, UniqueFd fd, FileKind kind, FileIdentity identity, Bytes size)
-        : path_(std::move(path)), fd_(std::move(fd)), kind_(kind), identity_(identity), size_(size) {}
-
-    const std::string& path() const override { return path_; }
-    FileKind kind() const override { return kind_; }
-    FileIdentity identity() const override { return identity_; }
-    Bytes size() const override { return size_; }
-    int fd() const override { return fd_.get(); }
-
-    void read_at(Bytes offset, std::span<std::byte> out) const override {
-        std::uint64_t position = offset.count();
-        while (!out.empty()) {
-            const ssize_t got = ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(position));
-            if (got < 0 && errno == EINTR) continue;
-            if (got < 0) throw system_error(concat("cannot read '", path_, "' at byte ", position), errno);
-            if (got == 0)
-                throw Error(ErrorKind::format, concat("'", path_, "' ends at byte ", position, ", ",
-                                                      out.size(), " more bytes expected"));
-            out = out.subspan(static_cast<std::size_t>(got));
-            position += static_cast<std::uint64_t>(got);
-        }
-    }
-
-  private:
-    std::string path_;
-    UniqueFd fd_;
-    FileKind kind_;
-    FileIdentity identity_;
-    Bytes size_;
-};
 
 // The message of a failure names no path; the caller has.
 std::string real_path(const std::string& path) {

@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 #include <utility>
 
@@ -113,6 +114,10 @@ bool udevd_runs() {
 // flag, and the loops below carry none), and a clone's links do not replace those of the host.
 constexpr std::uint16_t quarantine_flags = DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
 
+// Nobody is to look into a device below a disk; its node is made all the same.
+constexpr std::uint16_t inner_flags =
+    quarantine_flags | DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG;
+
 // The node of a mapped device: devtmpfs and udev have it as /dev/dm-N.
 UniqueFd open_by_number(DeviceNumber device) {
     const dev_t number = makedev(device.major, device.minor);
@@ -201,12 +206,12 @@ void LinuxKernel::load_table(const std::string& name, const Table& table, bool r
     task.run();
 }
 
-void LinuxKernel::resume_device(const std::string& name) {
+void LinuxKernel::resume_device(const std::string& name, DeviceRole role) {
     DmTask task(DM_DEVICE_RESUME, "resume", name);
     task.check(::dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_RESUME));
     if (with_udev_) {
-        task.check(
-            ::dm_task_set_cookie(task.get(), &cookie_, quarantine_flags | DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+        const std::uint16_t flags = role == DeviceRole::inner ? inner_flags : quarantine_flags;
+        task.check(::dm_task_set_cookie(task.get(), &cookie_, flags | DM_UDEV_DISABLE_LIBRARY_FALLBACK));
         awaited_nodes_.push_back(name);
     }
     task.run();
@@ -258,6 +263,16 @@ std::vector<DeviceNumber> LinuxKernel::dependencies(const std::string& name) {
             devices.push_back({major(device), minor(device)});
         }
     return devices;
+}
+
+Sectors LinuxKernel::device_size(DeviceNumber device) {
+    const std::string path = concat("/sys/dev/block/", to_string(device), "/size");
+    std::ifstream in(path);
+    std::uint64_t sectors = 0;
+    // The disk of a device that has had no table is not there yet.
+    if (!in) return Sectors(0);
+    if (!(in >> sectors)) throw Error(ErrorKind::system, concat("cannot read ", path));
+    return Sectors(sectors);
 }
 
 Table LinuxKernel::live_table(const std::string& name) {

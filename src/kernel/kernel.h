@@ -43,6 +43,12 @@ struct LoopInfo {
     bool autoclear = false;
 };
 
+/// What a mapped device is there for.
+enum class DeviceRole {
+    offered,  ///< to people: a disk or a partition
+    inner,    ///< below a disk; udev's rules leave it alone
+};
+
 /// A mapped device as the kernel describes it.
 struct DmInfo {
     std::string name;
@@ -100,10 +106,12 @@ class Kernel {
     /// Loads a bound table, in place of one that was loaded and not resumed; `table` has no planned devices.
     virtual void load_table(const std::string& name, const Table& table, bool read_only) = 0;
     /// Makes the loaded table live and the node appear; the events are waited for by settle().
-    virtual void resume_device(const std::string& name) = 0;
+    virtual void resume_device(const std::string& name, DeviceRole role) = 0;
     virtual void remove_device(const std::string& name) = 0;
     virtual std::vector<DmInfo> list_devices() = 0;
     virtual std::vector<DeviceNumber> dependencies(const std::string& name) = 0;
+    /// Of a block device; 0 for a mapped device without a table.
+    virtual Sectors device_size(DeviceNumber device) = 0;
     virtual Table live_table(const std::string& name) = 0;
     /// Removes the nodes in /dev/mapper whose names begin with `prefix` and whose devices are gone.
     virtual void refresh_nodes(const std::string& prefix) = 0;

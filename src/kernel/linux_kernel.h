@@ -29,10 +29,11 @@ class LinuxKernel : public Kernel {
     void remove_when_unused(const std::string& name) override;
     void cancel_deferred_removal(const std::string& name) override;
     void load_table(const std::string& name, const Table& table, bool read_only) override;
-    void resume_device(const std::string& name) override;
+    void resume_device(const std::string& name, DeviceRole role) override;
     void remove_device(const std::string& name) override;
     std::vector<DmInfo> list_devices() override;
     std::vector<DeviceNumber> dependencies(const std::string& name) override;
+    Sectors device_size(DeviceNumber device) override;
     Table live_table(const std::string& name) override;
     void refresh_nodes(const std::string& prefix) override;
     void require_node(const std::string& name, DeviceNumber device) override;

@@ -29,7 +29,7 @@ LoopDevice LoopDevice::attach(Kernel& kernel, const LoopConfig& config) {
 }
 
 MappedDevice MappedDevice::create(Kernel& kernel, const std::string& name, const std::string& uuid,
-                                  const Table& table, bool read_only) {
+                                  const Table& table, bool read_only, DeviceRole role) {
     return with_context(concat("device '", name, "'"), [&] {
         const DeviceNumber device = kernel.create_device(name, uuid);
         MappedDevice mapped(kernel, name);
@@ -40,7 +40,7 @@ MappedDevice MappedDevice::create(Kernel& kernel, const std::string& name, const
         mapped.held_ = kernel.hold_device(device);
         kernel.remove_when_unused(name);
         kernel.load_table(name, table, read_only);
-        kernel.resume_device(name);
+        kernel.resume_device(name, role);
         return mapped;
     });
 }

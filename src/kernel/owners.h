@@ -28,7 +28,7 @@ class MappedDevice {
   public:
     /// Creates, loads and resumes. Throws Error; nothing is left then.
     static MappedDevice create(Kernel& kernel, const std::string& name, const std::string& uuid,
-                               const Table& table, bool read_only);
+                               const Table& table, bool read_only, DeviceRole role);
 
     MappedDevice(MappedDevice&& other) noexcept;
     MappedDevice& operator=(MappedDevice&&) = delete;

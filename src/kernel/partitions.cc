@@ -8,6 +8,7 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "kernel/linux_kernel.h"
+#include "kernel/target_device.h"
 
 namespace vmdkdm {
 namespace {
@@ -52,6 +53,25 @@ std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk,
     std::sort(partitions.begin(), partitions.end(),
               [](const Partition& a, const Partition& b) { return a.number < b.number; });
     return partitions;
+}
+
+std::string signature_on(int fd) {
+    const std::unique_ptr<blkid_struct_probe, decltype(&::blkid_free_probe)> probe(::blkid_new_probe(),
+                                                                                   &::blkid_free_probe);
+    if (!probe || ::blkid_probe_set_device(probe.get(), fd, 0, 0) != 0)
+        throw Error(ErrorKind::system, "libblkid cannot read the device");
+    ::blkid_probe_enable_superblocks(probe.get(), 1);
+    ::blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_TYPE);
+    ::blkid_probe_enable_partitions(probe.get(), 1);
+    const int found = ::blkid_do_safeprobe(probe.get());
+    if (found == 1) return "";
+    if (found == -2) return "several signatures";
+    if (found != 0) throw Error(ErrorKind::system, "libblkid cannot read the device");
+    const char* type = nullptr;
+    if (::blkid_probe_lookup_value(probe.get(), "TYPE", &type, nullptr) == 0) return type;
+    if (::blkid_probe_lookup_value(probe.get(), "PTTYPE", &type, nullptr) == 0)
+        return concat("a partition table (", type, ")");
+    return "a signature";
 }
 
 }  // namespace vmdkdm

@@ -42,7 +42,7 @@ class Translator {
     FileIndex file(FileIndex index) {
         if (!files_[index]) {
             const MappedFile& mapped = layer_.files()[index];
-            files_[index] = disk_.add_file(mapped.file, mapped.depth);
+            files_[index] = disk_.add_file(mapped.file, mapped.depth, mapped.grains);
         }
         return *files_[index];
     }

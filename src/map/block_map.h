@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -69,10 +70,19 @@ struct BasicRun {
 };
 using Run = BasicRun<Content>;
 
+/// Where the compressed grains of a file belong, which their own headers repeat. A file holds one extent at
+/// most.
+struct GrainLayout {
+    Sectors extent_start;  ///< on the disk
+    Sectors extent_size;   ///< by the file's header; the last grain may inflate to the part inside it only
+    Sectors grain_size;
+};
+
 /// A file that holds bytes of the disk, and the layer that it belongs to (0 = the image itself).
 struct MappedFile {
     FilePtr file;
     std::uint32_t depth = 0;
+    std::optional<GrainLayout> grains = std::nullopt;  ///< of a file with compressed grains
 };
 
 /// Why a run is unreadable, and whether that is how the image is meant to be.
@@ -99,9 +109,10 @@ static_assert(sizeof(RunEntry) == 32);
 /// A layer's content as a disk's and the other way round. A disk has no unallocated runs: std::logic_error.
 template <class To, class From>
 To content_as(const From& content) {
-    if constexpr (std::is_same_v<To, From>)
+    if constexpr (std::is_same_v<To, From>) {
         return content;
-    else
+    } else {
+        if (const auto* stored = std::get_if<Stored>(&content)) return *stored;  // most are
         return std::visit(
             [](const auto& kind) -> To {
                 if constexpr (std::is_constructible_v<To, decltype(kind)>)
@@ -110,6 +121,7 @@ To content_as(const From& content) {
                     throw std::logic_error("an unallocated run of a whole disk");
             },
             content);
+    }
 }
 
 template <class ContentType>
@@ -195,10 +207,11 @@ template <class ContentType>
 class RunMap<ContentType>::Builder {
   public:
     /// The same file at the same depth is listed once.
-    FileIndex add_file(FilePtr file, std::uint32_t depth) {
+    FileIndex add_file(FilePtr file, std::uint32_t depth, std::optional<GrainLayout> grains = std::nullopt) {
         const auto [known, is_new] =
             known_files_.try_emplace({file->identity(), depth}, static_cast<FileIndex>(map_.files_.size()));
-        if (is_new) map_.files_.push_back({std::move(file), depth});
+        if (is_new) map_.files_.push_back({std::move(file), depth, std::nullopt});
+        if (grains) map_.files_[known->second].grains = grains;
         return known->second;
     }
 

@@ -96,6 +96,12 @@ std::string partition_uuid(std::string_view id, unsigned number) {
     return concat("part", number, "-", disk_uuid(id));
 }
 
+std::string inner_name(std::string_view disk, std::string_view layer) { return concat(disk, "-", layer); }
+
+std::string inner_uuid(std::string_view id, std::string_view layer) {
+    return concat(uuid_prefix, id, "-", layer);
+}
+
 std::optional<OwnUuid> parse_own_uuid(std::string_view uuid) {
     OwnUuid own;
     if (uuid.starts_with("part")) {
@@ -108,9 +114,13 @@ std::optional<OwnUuid> parse_own_uuid(std::string_view uuid) {
             return std::nullopt;
         uuid.remove_prefix(dash + 1);
     }
-    if (!uuid.starts_with(uuid_prefix) || !uuid.ends_with(disk_suffix)) return std::nullopt;
-    if (uuid.size() <= uuid_prefix.size() + disk_suffix.size()) return std::nullopt;
-    own.id = uuid.substr(uuid_prefix.size(), uuid.size() - uuid_prefix.size() - disk_suffix.size());
+    if (!uuid.starts_with(uuid_prefix)) return std::nullopt;
+    uuid.remove_prefix(uuid_prefix.size());
+    const std::size_t dash = uuid.rfind('-');
+    if (dash == std::string_view::npos || dash == 0 || dash + 1 == uuid.size()) return std::nullopt;
+    own.id = uuid.substr(0, dash);
+    if (uuid.substr(dash) != disk_suffix) own.layer = uuid.substr(dash + 1);
+    if (!own.layer.empty() && own.partition != 0) return std::nullopt;
     return own;
 }
 

@@ -9,8 +9,8 @@
 
 namespace vmdkdm {
 
-/// DM_NAME_LEN is 128 with the NUL; room is left for a partition's "p128".
-inline constexpr std::size_t max_name_length = 123;
+/// DM_NAME_LEN is 128 with the NUL; room is left for a partition's "p128" and an inner device's "-origin99".
+inline constexpr std::size_t max_name_length = 118;
 
 /// The device name of an image: its file name without ".vmdk", what libdevmapper would mangle as '_'.
 std::string default_name(const std::string& image_path);
@@ -37,10 +37,21 @@ std::string disk_uuid(std::string_view id);
 /// "part<N>-VMDK-<id>-disk": libblkid takes the partition number from this form.
 std::string partition_uuid(std::string_view id, unsigned number);
 
+/// A device below the disk, such as "origin": "<disk>-<layer>" and "VMDK-<id>-<layer>".
+std::string inner_name(std::string_view disk, std::string_view layer);
+std::string inner_uuid(std::string_view id, std::string_view layer);
+
+/// The snapshot below a disk of which long runs are read past it; and what a snapshot lies on: its origin,
+/// and the image's files after the exception store.
+inline constexpr std::string_view grains_layer = "grains";
+inline constexpr std::string_view origin_layer = "origin";
+inline constexpr std::string_view cow_layer = "cow";
+
 /// A UUID of ours, taken apart.
 struct OwnUuid {
     std::string id;
-    unsigned partition = 0;  ///< 0 for the disk
+    unsigned partition = 0;  ///< 0 for the disk and for inner devices
+    std::string layer;       ///< of a device below the disk; empty for the others
 };
 std::optional<OwnUuid> parse_own_uuid(std::string_view uuid);
 

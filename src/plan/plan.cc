@@ -6,6 +6,7 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "map/read.h"
+#include "plan/exceptions.h"
 #include "plan/names.h"
 
 namespace vmdkdm {
@@ -14,21 +15,8 @@ namespace {
 // libdevmapper refuses an ioctl of more than some 50 MB: 500,000 linear targets loaded, a million did not.
 constexpr std::size_t max_table_lines = 500000;
 
-Target target_for(const Content& content) {
-    struct Choose {
-        Target operator()(const Stored& stored) const {
-            return LinearTarget{PlannedDevice{stored.file}, stored.sector};
-        }
-        Target operator()(const Zero&) const { return ZeroTarget{}; }
-        Target operator()(const Unreadable&) const { return ErrorTarget{}; }
-        Target operator()(const Compressed&) const {
-            throw Error(ErrorKind::refused,
-                        "it holds compressed grains, which this version cannot attach (map and info "
-                        "read them)");
-        }
-    };
-    return std::visit(Choose{}, content);
-}
+// So few lines load in no time: nothing else need be looked at.
+constexpr std::size_t few_lines = 1000;
 
 // dm refuses a linear target that is not aligned to the logical blocks of the device below.
 bool aligned_to(const Table& table, std::uint32_t block_size) {
@@ -41,9 +29,9 @@ bool aligned_to(const Table& table, std::uint32_t block_size) {
 }
 
 // Each sector of the disk must have a sector of its own in a file.
-void refuse_unless_purely_stored(const Table& table) {
+void refuse_unless_purely_stored(const std::vector<TableLine>& lines) {
     std::vector<std::pair<std::pair<std::uint32_t, Sectors>, Sectors>> used;  // file, first sector; sectors
-    for (const TableLine& line : table.lines()) {
+    for (const TableLine& line : lines) {
         const auto* linear = std::get_if<LinearTarget>(&line.target);
         if (linear == nullptr)
             throw Error(ErrorKind::refused,
@@ -81,45 +69,161 @@ std::string escape_concise(std::string_view text) {
     return escaped;
 }
 
-}  // namespace
-
-Plan make_plan(const BlockMap& map, const PlanOptions& options) {
-    if (map.size() > max_table_lines)
-        throw Error(ErrorKind::refused,
-                    concat("the disk has ", map.size(), " runs, more than the ", max_table_lines,
-                           " that one device-mapper table can hold here"));
-    std::vector<TableLine> lines;
-    lines.reserve(map.size());
-    for (const Run& run : map) lines.push_back({run.start, run.length, target_for(run.content)});
-
-    Plan plan{options.id,
-              {},
-              {options.name, disk_uuid(options.id), Table(std::move(lines))},
-              !options.in_place,
-              options.logical_sector_size,
-              512};
-    for (const MappedFile& mapped : map.files()) plan.lowers.push_back({mapped.file});
-    if (options.in_place) refuse_unless_purely_stored(plan.disk.table);
-    if (aligned_to(plan.disk.table, options.logical_sector_size))
-        plan.loop_block_size = options.logical_sector_size;
-    return plan;
+bool may_be_exceptions(const BlockMap& map, const PlanOptions& options) {
+    if (options.in_place) return false;
+    return options.strategy ? *options.strategy == Strategy::exceptions : map.size() > few_lines;
 }
 
-std::string planned_device_name(const Plan& plan, PlannedDevice device) {
-    if (!plan.lowers.at(device.index).needs_loop()) return plan.lowers[device.index].file->path();
-    const auto loops = std::count_if(plan.lowers.begin(), plan.lowers.begin() + device.index,
-                                     [](const LowerPlan& lower) { return lower.needs_loop(); });
-    return concat("/dev/loop", loops);
+// Puts a Plan together, from below.
+class Planner {
+  public:
+    Planner(const BlockMap& map, const PlanOptions& options) : map_(map), options_(options) {
+        for (const MappedFile& mapped : map.files()) lowers_.push_back({mapped.file, std::nullopt});
+    }
+
+    Plan linear(const Cost& cost, const std::optional<Cost>& alternative) && {
+        std::vector<TableLine> lines;
+        lines.reserve(map_.size());
+        for (const Run& run : map_) lines.push_back({run.start, run.length, target_for(run.content)});
+        if (options_.in_place) refuse_unless_purely_stored(lines);
+        return finish(table_of("map", std::move(lines)), cost, alternative);
+    }
+
+    Plan exceptions(ExceptionLayout layout, const Cost& cost, const Cost& alternative) && {
+        const std::uint64_t span = ExceptionStore::span_of(layout.chunk, layout.exceptions.size());
+        for (Exception& exception : layout.exceptions) exception.new_chunk += span;
+        lowers_.push_back({nullptr, ExceptionStore(layout.chunk, span, std::move(layout.exceptions))});
+        const PlannedDevice store{static_cast<std::uint32_t>(lowers_.size() - 1)};
+
+        const PlannedDevice origin =
+            add_inner(origin_layer, table_of(origin_layer, std::move(layout.origin)));
+        const PlannedDevice cow = add_inner(cow_layer, cow_table(store, layout));
+        Table snapshot({{Sectors(0), map_.capacity(), SnapshotTarget{origin, cow, true, layout.chunk}}});
+        if (layout.direct.empty()) return finish(std::move(snapshot), cost, alternative);
+        const PlannedDevice grains = add_inner(grains_layer, std::move(snapshot));
+        return finish(table_of("map", filled(std::move(layout.direct), grains)), cost, alternative);
+    }
+
+  private:
+    // The direct lines, and between them the same sectors of `other`.
+    std::vector<TableLine> filled(std::vector<TableLine> direct, PlannedDevice other) const {
+        std::vector<TableLine> lines;
+        Sectors end;
+        const auto fill_up_to = [&](Sectors start) {
+            if (end < start) lines.push_back({end, start - end, LinearTarget{other, end}});
+        };
+        for (TableLine& line : direct) {
+            fill_up_to(line.start);
+            end = line.start + line.length;
+            lines.push_back(std::move(line));
+        }
+        fill_up_to(map_.capacity());
+        return lines;
+    }
+
+    Table cow_table(PlannedDevice store, const ExceptionLayout& layout) const {
+        const Sectors store_end = whole_sectors(lowers_[store.index].store->size());
+        std::vector<TableLine> lines{{Sectors(0), store_end, LinearTarget{store, Sectors(0)}}};
+        for (const TableLine& line : layout.data)
+            lines.push_back({store_end + line.start, line.length, line.target});
+        return Table(std::move(lines));
+    }
+
+    // One table; or, where that would be too long, one over devices that have its parts.
+    Table table_of(std::string_view layer, std::vector<TableLine> lines) {
+        if (lines.size() <= max_table_lines) return Table(std::move(lines));
+        std::vector<TableLine> joined;
+        for (std::size_t first = 0; first < lines.size(); first += max_table_lines) {
+            const std::size_t last = std::min(first + max_table_lines, lines.size());
+            const Sectors start = lines[first].start;
+            std::vector<TableLine> part(lines.begin() + static_cast<std::ptrdiff_t>(first),
+                                        lines.begin() + static_cast<std::ptrdiff_t>(last));
+            for (TableLine& line : part) line.start = line.start - start;
+            Table table(std::move(part));
+            const Sectors length = table.length();
+            const PlannedDevice device = add_inner(concat(layer, joined.size()), std::move(table));
+            joined.push_back({start, length, LinearTarget{device, Sectors(0)}});
+        }
+        return Table(std::move(joined));
+    }
+
+    // After the last of lowers_ was added.
+    PlannedDevice add_inner(std::string_view layer, Table table) {
+        inner_.push_back(
+            {inner_name(options_.name, layer), inner_uuid(options_.id, layer), std::move(table)});
+        return PlannedDevice{static_cast<std::uint32_t>(lowers_.size() + inner_.size() - 1)};
+    }
+
+    Plan finish(Table disk, const Cost& cost, const std::optional<Cost>& alternative) {
+        Plan plan{options_.id,
+                  std::move(lowers_),
+                  std::move(inner_),
+                  {options_.name, disk_uuid(options_.id), std::move(disk)},
+                  !options_.in_place,
+                  options_.logical_sector_size,
+                  512,
+                  cost,
+                  alternative};
+        const std::vector<const DevicePlan*> devices = plan.devices();
+        if (std::all_of(devices.begin(), devices.end(), [&](const DevicePlan* device) {
+                return aligned_to(device->table, options_.logical_sector_size);
+            }))
+            plan.loop_block_size = options_.logical_sector_size;
+        return plan;
+    }
+
+    const BlockMap& map_;
+    const PlanOptions& options_;
+    std::vector<LowerPlan> lowers_;
+    std::vector<DevicePlan> inner_;
+};
+
+}  // namespace
+
+std::vector<const DevicePlan*> Plan::devices() const {
+    std::vector<const DevicePlan*> all;
+    for (const DevicePlan& device : inner) all.push_back(&device);
+    all.push_back(&disk);
+    return all;
+}
+
+Plan make_plan(const BlockMap& map, const PlanOptions& options) {
+    Planner planner(map, options);
+    const Cost linear = cost_of(Strategy::linear, map.size(), 0);
+    std::optional<ExceptionLayout> layout;
+    if (may_be_exceptions(map, options)) layout = lay_out_exceptions(map);
+    if (options.strategy == Strategy::exceptions && (!layout || layout->exceptions.empty()))
+        throw Error(ErrorKind::refused,
+                    "--strategy exceptions: no run of the disk is short and aligned to 4 KiB (use linear)");
+    if (!layout || layout->exceptions.empty()) return std::move(planner).linear(linear, std::nullopt);
+
+    const Cost exceptions = cost_of(Strategy::exceptions, layout->origin.size() + 2 * layout->direct.size(),
+                                    layout->exceptions.size());
+    if (options.strategy == Strategy::exceptions || is_cheaper(exceptions, linear))
+        return std::move(planner).exceptions(std::move(*layout), exceptions, linear);
+    return std::move(planner).linear(linear, exceptions);
+}
+
+DeviceNamer planned_names(const Plan& plan) {
+    std::vector<std::string> names;
+    std::size_t loops = 0;
+    for (const LowerPlan& lower : plan.lowers)
+        names.push_back(lower.needs_loop() ? concat("/dev/loop", loops++) : lower.file->path());
+    for (const DevicePlan& device : plan.inner) names.push_back(concat("/dev/mapper/", device.name));
+    return [names = std::move(names)](PlannedDevice device) { return names.at(device.index); };
 }
 
 std::string print_concise(const Plan& plan) {
-    const auto namer = [&plan](PlannedDevice device) { return planned_device_name(plan, device); };
-    std::string text = concat(escape_concise(plan.disk.name), ",", escape_concise(plan.disk.uuid), ",,",
-                              plan.read_only ? "ro" : "rw");
-    for (const TableLine& line : plan.disk.table.lines()) {
-        text += concat(",", line.start.count(), " ", line.length.count(), " ", target_type(line.target));
-        const std::string arguments = target_arguments(line.target, namer);
-        if (!arguments.empty()) text += " " + escape_concise(arguments);
+    const DeviceNamer namer = planned_names(plan);
+    std::string text;
+    for (const DevicePlan* device : plan.devices()) {
+        text += concat(text.empty() ? "" : ";", escape_concise(device->name), ",",
+                       escape_concise(device->uuid), ",,", plan.read_only ? "ro" : "rw");
+        for (const TableLine& line : device->table.lines()) {
+            text += concat(",", line.start.count(), " ", line.length.count(), " ", target_type(line.target));
+            const std::string arguments = target_arguments(line.target, namer);
+            if (!arguments.empty()) text += " " + escape_concise(arguments);
+        }
     }
     return text;
 }

@@ -223,10 +223,11 @@ class DescriptorParser {
             throw Error(ErrorKind::format,
                         "no extent lines (expected such as: RW 4192256 FLAT \"disk-f001.vmdk\" 0)");
         result_.ddb = DiskDatabase(std::move(ddb_));
-        const std::string filters = result_.ddb.get("iofilters").value_or("");
-        if (filters.find("vmcrypt") != std::string::npos)
-            throw Error(ErrorKind::format, concat("the disk is encrypted (ddb.iofilters = \"",
-                                                  printable(filters), "\"), and vmdk-dm cannot decrypt it"));
+        for (const auto& [key, filters] : result_.ddb.entries())
+            if (equal_ignoring_case(key, "iofilters") && filters.find("vmcrypt") != std::string::npos)
+                throw Error(ErrorKind::format,
+                            concat("the disk is encrypted (ddb.iofilters = \"", printable(filters),
+                                   "\"), and vmdk-dm cannot decrypt it"));
         if (result_.encoding.empty()) result_.encoding = result_.ddb.get("encoding").value_or("");
     }
 

@@ -19,6 +19,11 @@ struct Piece {
 
 constexpr std::uint64_t max_directory_entries = 1 << 22;
 
+std::optional<GrainLayout> layout_of(const GrainRuns::Extent& extent, Sectors start) {
+    if (!extent.compressed_size) return std::nullopt;
+    return GrainLayout{start, *extent.compressed_size, extent.grain_size};
+}
+
 bool lies_inside(const TableOffset& table, std::size_t table_bytes, Bytes file_size) {
     return table && *table <= file_size.count() && table_bytes <= file_size.count() - *table;
 }
@@ -127,7 +132,7 @@ void read_tables(const File& file, std::span<const TableOffset> tables, std::siz
 GrainRuns::GrainRuns(Layer::Builder& layer, const Extent& extent)
     : layer_(layer),
       extent_(extent),
-      file_(layer.add_file(extent.file, extent.depth)),
+      file_(layer.add_file(extent.file, extent.depth, layout_of(extent, layer.length()))),
       left_(extent.size),
       file_end_(whole_sectors(extent.file->size())) {
     constexpr std::uint64_t watched_sectors = std::uint64_t{1} << 32;
@@ -188,15 +193,17 @@ void GrainRuns::note_use(std::uint64_t sector, std::uint64_t grains) {
     const std::uint64_t grain_size = extent_.grain_size.count();
     if (overlapping_ || sector % grain_size != 0) return;
     std::uint64_t grain = sector / grain_size;
+    std::uint64_t shared = 0;
     while (grains > 0 && grain / 64 < used_.size()) {
         const std::uint64_t in_word = std::min(grains, 64 - grain % 64);
         const std::uint64_t bits = (~std::uint64_t{0} >> (64 - in_word)) << (grain % 64);
         std::uint64_t& word = used_[grain / 64];
-        overlapping_ = overlapping_ || (word & bits) != 0;
+        shared |= word & bits;
         word |= bits;
         grain += in_word;
         grains -= in_word;
     }
+    overlapping_ = shared != 0;
 }
 
 void GrainRuns::finish() {

@@ -52,6 +52,8 @@ class GrainRuns {
         Sectors grain_size;
         Sectors data_start;          ///< no grain lies before this sector of the file
         bool watch_sharing = false;  ///< whether `overlapping` is wanted; sectors beyond 2^32 are not watched
+        std::optional<Sectors> compressed_size =
+            std::nullopt;  ///< of compressed grains: the extent's size by its header
     };
 
     GrainRuns(Layer::Builder& layer, const Extent& extent);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <optional>
 
 #include "base/concat.h"
@@ -69,31 +68,6 @@ std::string load_embedded_text(const File& file, const SparseHeader& header) {
     return text;
 }
 
-FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, FileOpener& opener) {
-    if (is_windows_device(extent.file_name))
-        throw Error(ErrorKind::format,
-                    concat("'", printable(extent.file_name), "' is a device of a Windows host"));
-    std::optional<Error> first_error;
-    for (const std::string& name : file_name_candidates(extent.file_name, image.descriptor.encoding)) {
-        try {
-            return opener.open_beside(*image.file, name);
-        } catch (const Error& error) {
-            if (!first_error || error.kind() != ErrorKind::not_found) first_error = error;
-            if (error.kind() != ErrorKind::not_found) break;
-        }
-    }
-    throw *first_error;
-}
-
-[[noreturn]] void refuse_type(const ExtentDescriptor& extent) {
-    const std::string_view why =
-        extent.type == ExtentType::vmfs_rdm
-            ? "the data of a raw device mapping is on its LUN, which the descriptor does not name"
-        : extent.type == ExtentType::vsan_sparse ? "vSAN objects can be read on their host only"
-                                                 : "this version does not read it";
-    throw Error(ErrorKind::format, concat("it is of type ", to_string(extent.type), ": ", why));
-}
-
 void note_shared_ranges(const std::vector<std::pair<const File*, const ExtentDescriptor*>>& used,
                         std::vector<std::string>& notes) {
     auto by_place = used;
@@ -122,8 +96,13 @@ void note_filters(const Image& image, std::vector<std::string>& notes) {
 class LayerReader {
   public:
     LayerReader(const Image& image, std::uint32_t depth, FileOpener& opener, const ReadRules& rules,
-                std::vector<std::string>& notes)
-        : image_(image), depth_(depth), opener_(opener), rules_(rules), notes_(notes) {}
+                std::vector<std::string>& notes, SparseFiles& sparse_files)
+        : image_(image),
+          depth_(depth),
+          opener_(opener),
+          rules_(rules),
+          notes_(notes),
+          sparse_files_(sparse_files) {}
 
     Layer read() {
         const std::vector<ExtentDescriptor>& extents = image_.descriptor.extents;
@@ -148,6 +127,7 @@ class LayerReader {
             if (size != extent.size)
                 notes_.push_back(concat("'", image_.path, "': the extent line says ", extent.size.count(),
                                         " sectors, the header ", size.count(), "; the header is believed"));
+            sparse_files_.take(*image_.file, image_, extent);
             append_sparse(image_.file, *image_.embedding, size);
             return;
         }
@@ -166,7 +146,8 @@ class LayerReader {
         } else if (extent.type == ExtentType::se_sparse) {
             append_se_sparse_extent(layer_, open_sparse(extent), extent.size, depth_, notes_);
         } else {
-            refuse_type(extent);
+            throw Error(ErrorKind::format,
+                        concat("it is of type ", to_string(extent.type), ": ", why_unread(extent.type)));
         }
     }
 
@@ -177,14 +158,9 @@ class LayerReader {
         return file;
     }
 
-    // Tables belong to one extent. A descriptor of a thousand lines that all name the same file would make a
-    // thousand disks of them.
     FilePtr open_sparse(const ExtentDescriptor& extent) {
         FilePtr file = open(extent);
-        const auto [known, is_new] = sparse_.try_emplace(file->identity(), extent.position.line);
-        if (!is_new)
-            throw Error(ErrorKind::format,
-                        concat("'", file->path(), "' is already the extent on line ", known->second));
+        sparse_files_.take(*file, image_, extent);
         return file;
     }
 
@@ -200,7 +176,7 @@ class LayerReader {
     Layer::Builder layer_;
     std::vector<std::pair<const File*, const ExtentDescriptor*>> flat_;
     std::vector<FilePtr> files_;
-    std::map<FileIdentity, std::size_t> sparse_;  // and the line of its extent
+    SparseFiles& sparse_files_;
 };
 
 }  // namespace
@@ -217,9 +193,41 @@ Image read_image(const std::string& path, FilePtr file) {
     return {path, file, parse_descriptor(text, path), header};
 }
 
+void SparseFiles::take(const File& file, const Image& image, const ExtentDescriptor& extent) {
+    const auto [known, is_new] = uses_.try_emplace(file.identity(), Use{image.path, extent.position.line});
+    if (is_new) return;
+    const bool is_same_image = known->second.image == image.path;
+    throw Error(ErrorKind::format,
+                concat("'", file.path(), "' is already the extent on line ", known->second.line,
+                       is_same_image ? "" : concat(" of '", known->second.image, "'")));
+}
+
+FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, FileOpener& opener) {
+    if (is_windows_device(extent.file_name))
+        throw Error(ErrorKind::format,
+                    concat("'", printable(extent.file_name), "' is a device of a Windows host"));
+    std::optional<Error> first_error;
+    for (const std::string& name : file_name_candidates(extent.file_name, image.descriptor.encoding)) {
+        try {
+            return opener.open_beside(*image.file, name);
+        } catch (const Error& error) {
+            if (!first_error || error.kind() != ErrorKind::not_found) first_error = error;
+            if (error.kind() != ErrorKind::not_found) break;
+        }
+    }
+    throw *first_error;
+}
+
+std::string_view why_unread(ExtentType type) {
+    return type == ExtentType::vmfs_rdm
+               ? "the data of a raw device mapping is on its LUN, which the descriptor does not name"
+           : type == ExtentType::vsan_sparse ? "vSAN objects can be read on their host only"
+                                             : "this version does not read it";
+}
+
 Layer read_layer(const Image& image, std::uint32_t depth, FileOpener& opener, const ReadRules& rules,
-                 std::vector<std::string>& notes) {
-    return LayerReader(image, depth, opener, rules, notes).read();
+                 std::vector<std::string>& notes, SparseFiles& sparse_files) {
+    return LayerReader(image, depth, opener, rules, notes, sparse_files).read();
 }
 
 }  // namespace vmdkdm

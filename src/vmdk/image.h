@@ -1,6 +1,7 @@
 // An image: its descriptor, and what its extents give. One link of a snapshot chain.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,9 +33,31 @@ Image read_image(const std::string& path, FileOpener& opener);
 /// The same for a file that is open already.
 Image read_image(const std::string& path, FilePtr file);
 
+/// The sparse files that were read so far, over all links of a chain. Tables belong to one extent of one
+/// link: a descriptor of a thousand lines that all name the same file, or a thousand descriptors, would make
+/// a thousand disks of them.
+class SparseFiles {
+  public:
+    /// Throws Error (format) when the file was taken before.
+    void take(const File& file, const Image& image, const ExtentDescriptor& extent);
+
+  private:
+    struct Use {
+        std::string image;
+        std::size_t line;
+    };
+    std::map<FileIdentity, Use> uses_;
+};
+
+/// The file of an extent, under the first of its possible names that exists. Throws Error.
+FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, FileOpener& opener);
+
+/// Why extents of this type are not read, for those that are not.
+std::string_view why_unread(ExtentType type);
+
 /// What the image itself says about its disk, every extent opened and checked against its file. What the user
 /// should know but need not act on is added to `notes`.
 Layer read_layer(const Image& image, std::uint32_t depth, FileOpener& opener, const ReadRules& rules,
-                 std::vector<std::string>& notes);
+                 std::vector<std::string>& notes, SparseFiles& sparse_files);
 
 }  // namespace vmdkdm

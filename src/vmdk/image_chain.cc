@@ -40,12 +40,21 @@ std::string without_datastore(const std::string& hint) {
     throw Error(ErrorKind::format, concat("the chain of parents comes back to '", link.path, "'"));
 }
 
+// The opener knows not that the name is a parent's, for which there is an option that also looks there.
+Error naming_search_dir(const Error& error) {
+    constexpr std::string_view of_extents = "--allow-path";
+    std::string text = error.what();
+    const std::size_t at = text.rfind(of_extents);
+    if (at != std::string::npos) text.replace(at, of_extents.size(), "--search-dir");
+    return {error.kind(), text};
+}
+
 class ParentFinder {
   public:
-    ParentFinder(const Image& child, FileOpener& opener, const ChainRules& rules,
-                 std::vector<std::string>& notes)
-        : child_(child), opener_(opener), rules_(rules), notes_(notes) {}
+    ParentFinder(const Image& child, FileOpener& opener, const ChainRules& rules)
+        : child_(child), opener_(opener), rules_(rules) {}
 
+    // The parent; if none has the right CID, the first of those that there are.
     Image find() {
         const std::string& hint = child_.descriptor.parent_file_name_hint;
         if (hint.empty())
@@ -55,17 +64,7 @@ class ParentFinder {
             for (const std::string& candidate : parent_candidates(name, rules_.search_dirs))
                 if (std::optional<Image> parent = try_candidate(candidate, candidate == name))
                     return std::move(*parent);
-        if (misfit_) {
-            if (!rules_.ignore_cid)
-                throw Error(ErrorKind::format,
-                            concat("'", misfit_->path, "' is not what '", child_.path,
-                                   "' was made on: its CID is ", to_string(misfit_->descriptor.cid),
-                                   ", expected ", wanted(), " (it was written since; see --ignore-cid)"));
-            notes_.push_back(concat("warning: '", misfit_->path, "' has CID ",
-                                    to_string(misfit_->descriptor.cid), ", not the ", wanted(), " that '",
-                                    child_.path, "' was made on; the disk's content may be wrong"));
-            return std::move(*misfit_);
-        }
+        if (misfit_) return std::move(*misfit_);
         if (refused_) throw *refused_;
         throw Error(ErrorKind::not_found, concat("the parent '", printable(hint), "' of '", child_.path,
                                                  "' (CID ", wanted(), ") is missing (see --search-dir)"));
@@ -93,7 +92,7 @@ class ParentFinder {
             // that is there and is broken is the answer.
             const bool is_wild_guess = !as_hinted && name.starts_with("../");
             if (error.kind() == ErrorKind::refused && !refused_ && !is_wild_guess)
-                refused_ = error.within(concat("the parent of '", child_.path, "'"));
+                refused_ = naming_search_dir(error).within(concat("the parent of '", child_.path, "'"));
             if (error.kind() != ErrorKind::refused && error.kind() != ErrorKind::not_found) throw;
         }
         return std::nullopt;
@@ -102,7 +101,6 @@ class ParentFinder {
     const Image& child_;
     FileOpener& opener_;
     const ChainRules& rules_;
-    std::vector<std::string>& notes_;
     std::optional<Image> misfit_;
     std::optional<Error> refused_;
 };
@@ -112,6 +110,23 @@ void refuse_loop(const std::vector<Image>& chain, const Image& parent) {
         if (link.file->identity() == parent.file->identity()) refuse_return_to(link);
     if (chain.size() == max_links)
         throw Error(ErrorKind::format, concat("the chain has more than ", max_links, " links"));
+}
+
+// A parent that was written since the snapshot was made.
+void refuse_or_note_cids(const std::vector<Image>& links, bool ignore_cid, std::vector<std::string>& notes) {
+    for (std::size_t i = 1; i < links.size(); ++i) {
+        const Image& child = links[i - 1];
+        const Image& parent = links[i];
+        if (parent.descriptor.cid == child.descriptor.parent_cid) continue;
+        const std::string wanted = to_string(child.descriptor.parent_cid);
+        const std::string found = to_string(parent.descriptor.cid);
+        if (!ignore_cid)
+            throw Error(ErrorKind::format,
+                        concat("'", parent.path, "' is not what '", child.path, "' was made on: its CID is ",
+                               found, ", expected ", wanted, " (it was written since; see --ignore-cid)"));
+        notes.push_back(concat("'", parent.path, "' has CID ", found, ", not the ", wanted, " that '",
+                               child.path, "' was made on; the disk's content may be wrong"));
+    }
 }
 
 // A delta of flat extents hides its parent entirely.
@@ -148,10 +163,19 @@ std::vector<std::string> parent_candidates(const std::string& hint,
     return candidates;
 }
 
-ImageChain read_chain(const std::string& path, FileOpener& opener, const ChainRules& rules,
-                      std::vector<std::string>& notes) {
-    std::vector<Image> links;
-    links.push_back(read_image(path, opener));
+void drop_newer_layers(ImageChain& chain, const std::string& path, unsigned layer) {
+    std::vector<Image>& links = chain.images;
+    if (layer >= links.size())
+        throw Error(ErrorKind::usage, concat("--layer ", layer, ": the chain of '", path, "' has ",
+                                             links.size(), " layers, 0 to ", links.size() - 1));
+    links.erase(links.begin(), links.begin() + layer);
+}
+
+PartialChain read_partial_chain(Image image, FileOpener& opener, const ChainRules& rules,
+                                std::vector<std::string>& notes) {
+    PartialChain partial;
+    std::vector<Image>& links = partial.chain.images;
+    links.push_back(std::move(image));
     while (links.back().descriptor.has_parent()) {
         if (links.size() > rules.layer && !shows_parent(links.back())) {
             const std::string& hint = links.back().descriptor.parent_file_name_hint;
@@ -160,23 +184,35 @@ ImageChain read_chain(const std::string& path, FileOpener& opener, const ChainRu
                                    ", but its flat extents hide that entirely; it is not opened"));
             break;
         }
-        Image parent = ParentFinder(links.back(), opener, rules, notes).find();
-        refuse_loop(links, parent);
-        links.push_back(std::move(parent));
+        try {
+            Image parent = ParentFinder(links.back(), opener, rules).find();
+            refuse_loop(links, parent);
+            links.push_back(std::move(parent));
+        } catch (const Error&) {
+            partial.broken = std::current_exception();
+            break;
+        }
     }
-    if (rules.layer >= links.size())
-        throw Error(ErrorKind::usage, concat("--layer ", rules.layer, ": the chain of '", path, "' has ",
-                                             links.size(), " layers, 0 to ", links.size() - 1));
-    links.erase(links.begin(), links.begin() + rules.layer);
-    return {std::move(links)};
+    return partial;
+}
+
+ImageChain read_chain(const std::string& path, FileOpener& opener, const ChainRules& rules,
+                      std::vector<std::string>& notes) {
+    PartialChain partial = read_partial_chain(read_image(path, opener), opener, rules, notes);
+    std::vector<Image>& links = partial.chain.images;
+    refuse_or_note_cids(links, rules.ignore_cid, notes);
+    if (partial.broken) std::rethrow_exception(partial.broken);
+    drop_newer_layers(partial.chain, path, rules.layer);
+    return std::move(partial.chain);
 }
 
 BlockMap map_chain(const ImageChain& chain, FileOpener& opener, const ReadRules& rules,
                    std::vector<std::string>& notes) {
     std::vector<Layer> layers;
+    SparseFiles sparse_files;
     for (std::uint32_t depth = 0; depth < chain.images.size(); ++depth) {
         const Image& image = chain.images[depth];
-        const auto read = [&] { return read_layer(image, depth, opener, rules, notes); };
+        const auto read = [&] { return read_layer(image, depth, opener, rules, notes, sparse_files); };
         layers.push_back(depth == 0 ? read() : with_context(concat("parent '", image.path, "'"), read));
         const Sectors size = layers.back().capacity();
         if (depth > 0 && size != layers[depth - 1].capacity())

@@ -1,6 +1,7 @@
 // A chain of snapshots: the image that the user named, its parent, the parent's parent, down to the base.
 #pragma once
 
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,20 @@ struct ImageChain {
 ImageChain read_chain(const std::string& path, FileOpener& opener, const ChainRules& rules,
                       std::vector<std::string>& notes);
 
-/// The disk of the whole chain.
+/// As much of a chain as can be read.
+struct PartialChain {
+    ImageChain chain;
+    std::exception_ptr broken;  ///< the Error that the next link gives; null when the chain is whole
+};
+
+/// The same for a chain that may be broken. A parent with another CID is taken, whatever the rules say.
+PartialChain read_partial_chain(Image image, FileOpener& opener, const ChainRules& rules,
+                                std::vector<std::string>& notes);
+
+/// Leaves `layer` (0 the image itself) and what is below it. Throws Error (usage) when there is none such.
+void drop_newer_layers(ImageChain& chain, const std::string& path, unsigned layer);
+
+/// The disk of the whole chain. Throws Error when links share a sparse file: the tables in it are one link's.
 BlockMap map_chain(const ImageChain& chain, FileOpener& opener, const ReadRules& rules,
                    std::vector<std::string>& notes);
 

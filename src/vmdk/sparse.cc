@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <string_view>
+#include <tuple>
 
 #include "base/concat.h"
 #include "base/error.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::uint32_t magic = 0x564d444b;  // "KDMV"
 constexpr std::size_t header_bytes = 512;
+constexpr std::size_t trailer_bytes = 3 * header_bytes;  // of a stream: marker, footer, end of stream
 
 // Flags (6.3). The low half is compatible: unknown bits may be ignored; of the high half they may not.
 constexpr std::uint32_t flag_newline_test = 0x1;
@@ -60,14 +62,18 @@ class HeaderReader {
   public:
     explicit HeaderReader(const File& file) : file_(file) {}
 
-    SparseHeader read() {
-        if (file_.size() < Bytes(header_bytes)) fail("the file is shorter than a sparse extent's header");
-        std::array<std::byte, header_bytes> bytes{};
-        file_.read_at(Bytes(0), bytes);
-        const RawHeader raw(bytes);
-        SparseHeader header = parse(raw);
-        if (raw.directory() == directory_at_end) header.directory = directory_by_footer(header);
+    SparseHeader read() const {
+        SparseHeader header = read_at(Bytes(0));
+        if (header.directory == Sectors(directory_at_end)) take_footer(header);
         return header;
+    }
+
+    SparseHeader read_at(Bytes offset) const {
+        if (offset > file_.size() || file_.size() - offset < Bytes(header_bytes))
+            fail("the file is shorter than a sparse extent's header");
+        std::array<std::byte, header_bytes> bytes{};
+        file_.read_at(offset, bytes);
+        return parse(RawHeader(bytes));
     }
 
   private:
@@ -113,24 +119,42 @@ class HeaderReader {
         return header;
     }
 
-    // A second header in the last but one sector, between its marker and the end-of-stream marker (7.3).
-    Sectors directory_by_footer(const SparseHeader& header) const {
-        constexpr std::uint64_t tail = 3 * header_bytes;
-        if (file_.size() < Bytes(tail)) fail("cut short: the footer is missing");
-        std::array<std::byte, tail> bytes{};
-        file_.read_at(file_.size() - Bytes(tail), bytes);
+    // A second header in the last but one sector, between its marker and the end-of-stream marker (7.3). A
+    // transfer may have added bytes behind, so it is looked for further up too (13.3).
+    void take_footer(SparseHeader& header) const {
+        constexpr std::uint64_t searched_sectors = 128;
+        const Bytes size = file_.size();
+        if (size < Bytes(trailer_bytes)) fail("cut short: the footer is missing");
+        if (take_footer_at(header, size - Bytes(trailer_bytes))) return;
+        const std::uint64_t last = whole_sectors(size).count() - trailer_bytes / sector_size;
+        for (std::uint64_t back = 0; back <= std::min(last, searched_sectors); ++back)
+            if (take_footer_at(header, to_bytes(Sectors(last - back)))) return;
+        fail("cut short: the file does not end with a footer and an end-of-stream marker");
+    }
+
+    // Whether the three sectors of a stream's end are at `start`.
+    bool take_footer_at(SparseHeader& header, Bytes start) const {
+        std::array<std::byte, trailer_bytes> bytes{};
+        file_.read_at(start, bytes);
         const std::span<const std::byte> all(bytes);
-        const auto marker_type = [](std::span<const std::byte> marker) { return load_le32(marker, 12); };
-        if (marker_type(all) != marker_footer || load_le32(all, 512) != magic ||
-            marker_type(all.subspan(1024)) != marker_end_of_stream || load_le64(all, 1024) != 0)
-            fail("cut short: the file does not end with a footer and an end-of-stream marker");
-        const RawHeader raw(all.subspan(512, 512));
-        if (raw.directory() == directory_at_end) fail("the footer does not say where the grain directory is");
-        const SparseHeader footer = parse(raw);
+        const auto is_marker = [](std::span<const std::byte> marker, std::uint32_t type) {
+            return load_le32(marker, 8) == 0 && load_le32(marker, 12) == type;
+        };
+        if (!is_marker(all, marker_footer) || load_le32(all, 512) != magic ||
+            !is_marker(all.subspan(1024), marker_end_of_stream) || load_le64(all, 1024) != 0)
+            return false;
+        const SparseHeader footer = parse(RawHeader(all.subspan(512, 512)));
+        if (footer.directory == Sectors(directory_at_end))
+            fail("the footer does not say where the grain directory is");
         if (footer.capacity != header.capacity || footer.grain_size != header.grain_size ||
             footer.entries_per_table != header.entries_per_table)
             fail("header and footer differ");
-        return footer.directory;
+        // What looks like a footer may be a guest's own data, where the true one is gone.
+        const Bytes end = start + Bytes(trailer_bytes);
+        if (end < file_.size() && footer.directory > whole_sectors(start)) return false;
+        header.directory = footer.directory;
+        header.stream_end = end;
+        return true;
     }
 
     static std::string to_hex(std::uint32_t value) {
@@ -148,9 +172,10 @@ class SparseReader {
                  std::uint32_t depth, const SparseRules& rules, std::vector<std::string>& notes)
         : file_(file),
           header_(header),
-          use_redundant_(rules.use_redundant),
+          use_redundant_(rules.use_redundant && header.redundant_tables),
           notes_(notes),
-          runs_(layer, {file, depth, size, header.grain_size, lowest_grain(*file, header), true}) {}
+          runs_(layer, {file, depth, size, header.grain_size, lowest_grain(*file, header), true,
+                        header.compressed ? std::optional(header.capacity) : std::nullopt}) {}
 
     void read() {
         const std::vector<std::uint32_t> directory =
@@ -174,18 +199,10 @@ class SparseReader {
     }
 
   private:
-    static Sectors lowest_grain(const File& file, const SparseHeader& header) {
-        // An overhead beyond the file's end is nonsense, and then tells nothing. No grain is ever in sector 0
-        // or 1, whose numbers mean something else in a table.
-        constexpr Sectors reserved(2);
-        return header.overhead <= whole_sectors(file.size()) ? std::max(header.overhead, reserved) : reserved;
-    }
-
     std::size_t table_bytes() const { return std::size_t{header_.entries_per_table} * 4; }
 
     std::vector<std::uint32_t> read_directory(Sectors offset) const {
-        const std::uint64_t coverage = header_.grain_size.count() * header_.entries_per_table;
-        const std::uint64_t count = (header_.capacity.count() + coverage - 1) / coverage;
+        const std::uint64_t count = directory_entries(header_);
         if (offset == Sectors(0) || !lies_inside(*file_, offset, Bytes(checked_multiply(count, 4))))
             throw Error(ErrorKind::format,
                         concat("'", file_->path(), "': the grain directory does not lie inside the file",
@@ -289,12 +306,40 @@ bool is_sparse_extent(const File& file) {
 
 SparseHeader read_sparse_header(const File& file) { return HeaderReader(file).read(); }
 
+SparseHeader read_sparse_header_at(const File& file, Bytes offset) {
+    return HeaderReader(file).read_at(offset);
+}
+
+bool describe_the_same(const SparseHeader& header, const SparseHeader& footer) {
+    const auto facts = [](const SparseHeader& of) {
+        return std::tuple(of.version, of.redundant_tables, of.zero_grains, of.compressed, of.capacity,
+                          of.grain_size, of.entries_per_table);
+    };
+    return facts(header) == facts(footer);
+}
+
+Sectors lowest_grain(const File& file, const SparseHeader& header) {
+    // An overhead beyond the file's end is nonsense, and then tells nothing. No grain is ever in sector 0
+    // or 1, whose numbers mean something else in a table.
+    constexpr Sectors reserved(2);
+    return header.overhead <= whole_sectors(file.size()) ? std::max(header.overhead, reserved) : reserved;
+}
+
+std::uint64_t directory_entries(const SparseHeader& header) {
+    const std::uint64_t coverage = header.grain_size.count() * header.entries_per_table;
+    return (header.capacity.count() + coverage - 1) / coverage;
+}
+
 void append_sparse_extent(Layer::Builder& layer, const FilePtr& file, const SparseHeader& header,
                           Sectors size, std::uint32_t depth, const SparseRules& rules,
                           std::vector<std::string>& notes) {
     check_capacity(*file, header.capacity, size, notes);
     if (rules.use_redundant && !header.redundant_tables)
-        throw Error(ErrorKind::format, concat("'", file->path(), "' has no redundant grain directory"));
+        notes.push_back(
+            concat("'", file->path(), "' has no redundant grain directory; its only one is read"));
+    if (header.stream_end > Bytes(0) && header.stream_end < file->size())
+        notes.push_back(concat("'", file->path(), "': ", (file->size() - header.stream_end).count(),
+                               " bytes follow the end of the stream; they are ignored"));
     SparseReader(layer, file, header, size, depth, rules, notes).read();
 }
 

@@ -24,7 +24,11 @@ struct SparseHeader {
     Sectors directory;  ///< from the footer, when the header says that it is at the end
     Sectors overhead;
     bool unclean_shutdown = false;
+    Bytes stream_end;  ///< where the end-of-stream marker ends; 0 when the directory is not at the end
 };
+
+/// Flags, fields and places that a header and its footer must have in common.
+bool describe_the_same(const SparseHeader& header, const SparseHeader& footer);
 
 /// Whether the file begins like one.
 bool is_sparse_extent(const File& file);
@@ -32,8 +36,17 @@ bool is_sparse_extent(const File& file);
 /// Throws Error (format) that says what is wrong with the header, or with the footer that it refers to.
 SparseHeader read_sparse_header(const File& file);
 
+/// A header in another place, such as a footer: taken as it stands, with `directory` as it says.
+SparseHeader read_sparse_header_at(const File& file, Bytes offset);
+
+/// No grain lies before this sector of the file.
+Sectors lowest_grain(const File& file, const SparseHeader& header);
+
+/// Entries that the grain directory needs.
+std::uint64_t directory_entries(const SparseHeader& header);
+
 struct SparseRules {
-    bool use_redundant = false;  ///< read the redundant grain directory instead of the primary one
+    bool use_redundant = false;  ///< read the redundant grain directory, where there is one
 };
 
 /// Appends the runs of `size` sectors of the disk that the extent holds.

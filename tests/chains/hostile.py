@@ -5,7 +5,8 @@
 
 Each chain gets up to three faults where they hurt: fields of headers, entries of directories and tables, the ends of
 files, lines of descriptors. Asked for is an answer within a time and an amount of memory that fit the few files: either
-an error of a documented status, or a map without gaps whose data lie inside the files.
+an error of a documented status, or a map without gaps whose data lie inside the files. `check` must tell of what is
+certainly a fault, in a bounded number of lines, and what it calls sound must be read without any.
 
 Exit status: 0, or 1 when something was wrong; the directory of the first such chain is kept.
 """
@@ -20,21 +21,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import typing
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "generate"))
 # pylint: disable=wrong-import-position
 import random_chain  # noqa: E402
 from run import Difference, check_shape  # noqa: E402
-from vmdk_writer import SECTOR  # noqa: E402
+from vmdk_writer import SECTOR, SPARSE_WORDS  # noqa: E402
 
 DEADLINE_S = 20
 MEMORY_BYTES = 1 << 30
+MAX_OUTPUT_BYTES = 256 << 10
 ERRORS = range(2, 7)  # 1 is a failure of the system, and none is to be expected
 
 NASTY_NUMBERS = [0, 1, 2, 3, 7, 8, 96, 127, 128, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF]
 NASTY_LONG_NUMBERS = [*NASTY_NUMBERS, 1 << 32, 1 << 54, 1 << 55, 1 << 62, 1 << 63, (1 << 64) - 1, (1 << 64) - 512]
 HEADER_BYTES = 80  # of what is in use of every header
 HUGE_BYTES = 1 << 43
+
+
+class Damage(typing.NamedTuple):
+    text: str
+    is_fault: bool = False  # whatever else is damaged
 
 
 def patch(path, offset, value, size):
@@ -47,7 +55,7 @@ def damage_header(rng, path, _extent):
     offset = rng.randrange(4, HEADER_BYTES, 4) if rng.random() < 0.9 else rng.randrange(HEADER_BYTES)
     size = rng.choice([1, 4, 8])
     patch(path, offset, rng.choice(NASTY_LONG_NUMBERS) ^ (rng.getrandbits(8) if rng.random() < 0.2 else 0), size)
-    return f"header, {size} bytes at {offset}"
+    return Damage(f"header, {size} bytes at {offset}")
 
 
 def damage_directory(rng, path, extent):
@@ -61,27 +69,33 @@ def damage_directory(rng, path, extent):
         value |= 0x10000000 << 32
     for index in range(count):
         patch(path, extent.places.directory * SECTOR + index * size, value + index * step, size)
-    return f"{count} entries of the directory, {value:#x} each plus {step}"
+    is_fault = extent.kind != "sesparse" and value * SECTOR > path.stat().st_size
+    return Damage(f"{count} entries of the directory, {value:#x} each plus {step}", is_fault)
 
 
 def damage_table(rng, path, extent):
     if not extent.places or not extent.places.tables:
         return None
-    table = rng.choice(list(extent.places.tables.values()))
+    index_of_table, table = rng.choice(list(extent.places.tables.items()))
     size = 8 if extent.kind == "sesparse" else 4
     value = rng.choice([*NASTY_NUMBERS, extent.places.end, extent.places.end - 1, extent.places.directory, table])
     if size == 8:
         value |= rng.randrange(16) << 60
+    entries = {"cowd": 4096, "sesparse": 4096}.get(extent.kind) or extent.options["entries"]
+    is_fault = False
     for index in range(rng.choice([1, 1, 5])):
-        patch(path, table * SECTOR + (rng.randrange(512) + index) * size, value, size)
-    return f"entries of the table in sector {table}, {value:#x}"
+        slot = rng.randrange(512) + index
+        patch(path, table * SECTOR + slot * size, value, size)
+        is_on_disk = slot < entries and (index_of_table * entries + slot) * extent.grain_size < extent.size
+        is_fault = is_fault or (is_on_disk and size == 4 and value * SECTOR > path.stat().st_size)
+    return Damage(f"entries of the table in sector {table}, {value:#x}", is_fault)
 
 
 def damage_length(rng, path, _extent):
     size = path.stat().st_size
     length = rng.choice([0, 1, 511, 512, 1024, rng.randrange(size + 1), max(0, size - 1), size + 1, HUGE_BYTES])
     os.truncate(path, length)
-    return f"{length} bytes instead of {size}"
+    return Damage(f"{length} bytes instead of {size}", length == 0 < size)
 
 
 def damage_text(rng, path, _extent):
@@ -109,7 +123,7 @@ def damage_text(rng, path, _extent):
         path.write_bytes(text[:start] + changed + text[start + length :])
     else:
         path.write_bytes(text[:start] + changed)
-    return f"line {index}: {way}"
+    return Damage(f"line {index}: {way}")
 
 
 def damage(rng, links, directory):
@@ -120,20 +134,32 @@ def damage(rng, links, directory):
     way = rng.choice([*ways, damage_text])
     name = link.name if way is damage_text or not extent.file_name else extent.file_name
     done = way(rng, directory / name, extent)
-    return f"{name}: {done}" if done else None
+    # What a flat delta hides is not opened.
+    hidden = any(not shows_parent(above) for above in links[: links.index(link)])
+    return Damage(f"{name}: {done.text}", done.is_fault and not hidden) if done else None
+
+
+def shows_parent(link):
+    return any(extent.kind in SPARSE_WORDS for extent in link.extents)
 
 
 def limit_memory():
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 
-def check_answer(result, links):
+def check_status(result):
     message = result.stderr.decode(errors="replace")
     if "Sanitizer" in message or "runtime error" in message:
         raise Difference(message)
+    if result.returncode != 0 and result.returncode not in ERRORS:
+        raise Difference(f"status {result.returncode}: {message}")
+    if result.returncode != 0 and not message.strip() and not result.stdout:
+        raise Difference(f"status {result.returncode} without a word")
+
+
+def check_answer(result, links):
+    check_status(result)
     if result.returncode != 0:
-        if result.returncode not in ERRORS or not message.strip():
-            raise Difference(f"status {result.returncode}: {message}")
         return
     runs = json.loads(result.stdout)
     check_shape(runs, sum(run["length"] for run in runs))
@@ -146,6 +172,22 @@ def check_answer(result, links):
             raise Difference(f"a run of no layer: {run}")
 
 
+def check_verdict(result, plain_map, is_fault):
+    """What `check` says, against the map that is read without options."""
+    check_status(result)
+    if len(result.stdout) + len(result.stderr) > MAX_OUTPUT_BYTES:
+        raise Difference(f"check prints {len(result.stdout)} bytes")
+    if result.returncode != 0:
+        return
+    if is_fault:
+        raise Difference("check calls it sound")
+    if plain_map.returncode != 0:
+        raise Difference(f"check calls sound what cannot be read: {plain_map.stderr.decode(errors='replace')}")
+    for run in json.loads(plain_map.stdout):
+        if run["kind"] == "unreadable" and "NOACCESS" not in run["why"]:
+            raise Difference(f"check calls sound what is damaged: {run}")
+
+
 def check_chain(seed, program, directory, limited):
     """Returns whether the chain was refused."""
     rng = random.Random(seed)
@@ -153,18 +195,25 @@ def check_chain(seed, program, directory, limited):
     random_chain.write_chain(links, directory)
     faults = [fault for _ in range(rng.randint(1, 3)) if (fault := damage(rng, links, directory))]
     options = [option for option in ("--ignore-cid", "--use-redundant", "--allow-short") if rng.random() < 0.2]
-    try:
-        result = subprocess.run(
-            [program, "map", "--json", *options, links[0].name],
+
+    def run(*words):
+        return subprocess.run(
+            [program, *words, links[0].name],
             cwd=directory,
             capture_output=True,
             timeout=DEADLINE_S,
             check=False,
             preexec_fn=limit_memory if limited else None,
         )
+
+    try:
+        result = run("map", "--json", *options)
         check_answer(result, links)
+        plain_map = run("map", "--json") if options else result
+        check_verdict(run("check"), plain_map, len(faults) == 1 and faults[0].is_fault)
     except (Difference, subprocess.TimeoutExpired, ValueError) as error:
-        raise Difference(f"{'; '.join(faults)}; {' '.join(options)}: {error}") from error
+        texts = "; ".join(fault.text for fault in faults)
+        raise Difference(f"{texts}; {' '.join(options)}: {error}") from error
     return result.returncode != 0
 
 

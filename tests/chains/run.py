@@ -4,14 +4,16 @@
     run.py SEED COUNT PROGRAM        # the chains of the seeds SEED to SEED + COUNT - 1
 
 For each chain and each of its layers (--layer N): the generator's truth is compared with the disk that is read through
-`PROGRAM map --json`, run by run: bytes, kind, depth. Compressed grains are inflated here. Where qemu-img is installed
-and reads the chain correctly, its raw disk is compared with the truth too. Nothing here shares code with vmdk-dm.
+`PROGRAM map --json`, run by run: bytes, kind, depth. Compressed grains are inflated here. Then with the raw file that
+`PROGRAM compact` writes, and with what `PROGRAM hash` says. `check` must find no fault. Where qemu-img is installed and
+reads the chain correctly, its raw disk is compared with the truth too. Nothing here shares code with vmdk-dm.
 
 Exit status: 0, or 1 when something differed; the directory of the first chain that did is kept.
 """
 
 import argparse
 import collections
+import hashlib
 import json
 import os
 import pathlib
@@ -143,16 +145,47 @@ def check_qemu(directory, link, disk):
     raw.unlink()
 
 
+def check_compact(directory, program, options, disk):
+    """The raw file, what compact says of it, and the hashes of both commands."""
+    raw = directory / "compact.raw"
+    damaged = vw.UNREADABLE in disk.kinds
+    options = [*options, *(["--allow-damaged"] if damaged else [])]
+    # Hashing takes the disk in its own order, everything else the files in theirs.
+    for with_hash in ([], ["--hash", "sha256,md5"]):
+        command = [program, "compact", "--json", "--no-sync", "--force", *with_hash, *options, raw]
+        said = json.loads(run_program(command, directory))
+        if raw.read_bytes() != disk.data:
+            raise Difference(f"{' '.join(map(str, command))}: other bytes")
+        parts = ("bytesCopied", "bytesReflinked", "bytesInflated", "bytesZero")
+        if sum(said[part] for part in parts) != len(disk.data) or said["capacity"] != len(disk.data):
+            raise Difference(f"the parts do not make the whole: {said}")
+        listed = sum(damage["length"] for damage in said["damaged"])
+        if listed != disk.kinds.count(vw.UNREADABLE) * SECTOR:
+            raise Difference(f"other damage: {said}")
+        for name, digest in said["hashes"].items():
+            if hashlib.new(name, disk.data).hexdigest() != digest:
+                raise Difference(f"another {name}: {said}")
+    raw.unlink()
+    expected = f"sha1  {hashlib.sha1(disk.data).hexdigest()}\n"
+    if run_program([program, "hash", "--algorithm=sha1", *options], directory).decode() != expected:
+        raise Difference(f"hash does not say {expected}")
+    left = [path.name for path in directory.iterdir() if not path.name.startswith("link")]
+    if left:
+        raise Difference(f"files are left: {left}")
+
+
 def check_chain(seed, program, directory, has_qemu):
     """Returns how many layers qemu-img confirmed."""
     links = random_chain.make_chain(seed)
     random_chain.write_chain(links, directory)
+    run_program([program, "check", links[0].name], directory)  # its status is 0 only for what is sound
     confirmed = 0
     for layer in range(len(links)):
         disk = vw.disk_of(links[layer:])
-        command = [program, "map", "--json", *(["--layer", str(layer)] if layer else []), links[0].name]
+        options = [*(["--layer", str(layer)] if layer else []), links[0].name]
         try:
-            check_map(json.loads(run_program(command, directory)), disk, directory, links)
+            check_map(json.loads(run_program([program, "map", "--json", *options], directory)), disk, directory, links)
+            check_compact(directory, program, options, disk)
             if has_qemu and random_chain.qemu_reads(links[layer:]):
                 check_qemu(directory, links[layer], disk)
                 confirmed += 1

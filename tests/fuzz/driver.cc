@@ -118,6 +118,17 @@ constexpr std::string_view words[] = {"RW ",
                                       " N ",
                                       "254:1"};
 
+constexpr std::uint64_t numbers[] = {0,
+                                     8,
+                                     128,
+                                     0x7fffffff,
+                                     0x80000000,
+                                     0xffffffff,
+                                     std::uint64_t{1} << 32,
+                                     std::uint64_t{1} << 54,
+                                     std::uint64_t{1} << 55,
+                                     std::uint64_t{1} << 63};
+
 class Mutator {
   public:
     explicit Mutator(std::vector<std::string> seeds) : seeds_(std::move(seeds)) {}
@@ -147,7 +158,7 @@ class Mutator {
     }
 
     void mutate(std::string& input) {
-        switch (below(9)) {
+        switch (below(10)) {
             case 0:
                 if (!input.empty()) input[below(input.size())] = static_cast<char>(random_());
                 break;
@@ -178,7 +189,16 @@ class Mutator {
                 input.erase(start, length);
                 break;
             }
-            case 7: {  // the rest of another seed
+            case 7: {  // a number that is hard on arithmetic, in a field
+                const std::size_t size = below(2) == 0 ? 4 : 8;
+                if (input.size() < size) break;
+                const std::uint64_t number = any(numbers) + below(3) - 1;
+                const std::size_t start = below(input.size() - size + 1) / 2 * 2;
+                for (std::size_t i = 0; i < size; ++i)
+                    input[start + i] = static_cast<char>(number >> (8 * i));
+                break;
+            }
+            case 8: {  // the rest of another seed
                 const std::string& other = any(seeds_);
                 input = input.substr(0, position(input)) + other.substr(position(other));
                 break;

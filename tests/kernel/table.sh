@@ -17,7 +17,7 @@ for case in mixed twice short 'blanks and ü' zero-only; do
     must attach --name "$name" ${options[0]+"${options[@]}"} "$image"
     # /dev/loopN of the plan is the N-th file that it names; the kernel says which device has it.
     dmsetup table "$name" >"$work/loaded"
-    planned=$(grep -v -e '^loop ' -e '^device ' "$work/plan")
+    planned=$(grep -v -e '^strategy ' -e '^loop ' -e '^device ' "$work/plan")
     while read -r word loop access block file; do
         [ "$word" = loop ] || continue
         [ "$access $block" = 'ro 512' ] || fail "unexpected: $word $loop $access $block $file"

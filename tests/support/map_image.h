@@ -11,7 +11,8 @@ namespace vmdkdm {
 inline BlockMap map_image(const Image& image, FileOpener& opener, const ReadRules& rules,
                           std::vector<std::string>& notes) {
     std::vector<Layer> layers;
-    layers.push_back(read_layer(image, 0, opener, rules, notes));
+    SparseFiles sparse_files;
+    layers.push_back(read_layer(image, 0, opener, rules, notes, sparse_files));
     return flatten(std::move(layers));
 }
 

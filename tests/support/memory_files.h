@@ -35,11 +35,12 @@ class MemoryFile : public File {
         if (out.empty()) return;
         if (offset > size_ || Bytes(out.size()) > size_ - offset)
             throw Error(ErrorKind::format, concat("'", path_, "' ends at byte ", size_.count()));
-        for (std::size_t i = 0; i < out.size(); ++i) {
-            const std::uint64_t at = offset.count() + i;
-            out[i] = at < content_.size() ? static_cast<std::byte>(content_[static_cast<std::size_t>(at)])
-                                          : std::byte{0};
-        }
+        const std::size_t start =
+            static_cast<std::size_t>(std::min<std::uint64_t>(offset.count(), content_.size()));
+        const std::size_t stored = std::min(content_.size() - start, out.size());
+        const auto bytes = std::as_bytes(std::span(content_)).subspan(start, stored);
+        std::copy(bytes.begin(), bytes.end(), out.begin());
+        std::fill(out.begin() + static_cast<std::ptrdiff_t>(stored), out.end(), std::byte{0});
     }
 
   private:
@@ -58,6 +59,10 @@ class MemoryFiles : public FileOpener {
         const Bytes size(content.size());
         return insert(path, std::move(content), size, FileKind::regular);
     }
+    /// With zeros up to `size`.
+    FilePtr add_with_tail(const std::string& path, std::string content, Bytes size) {
+        return insert(path, std::move(content), size, FileKind::regular);
+    }
     FilePtr add_hole(const std::string& path, Bytes size, FileKind kind = FileKind::regular) {
         return insert(path, "", size, kind);
     }
@@ -70,8 +75,10 @@ class MemoryFiles : public FileOpener {
 
   private:
     FilePtr insert(const std::string& path, std::string content, Bytes size, FileKind kind) {
-        const FileIdentity identity = kind == FileKind::regular ? FileIdentity{0xfd00, files_.size() + 1}
-                                                                : FileIdentity{0x0800 + files_.size(), 0};
+        // A file that replaces another is a new one.
+        const FileIdentity identity =
+            kind == FileKind::regular ? FileIdentity{0xfd00, made_ + 1} : FileIdentity{0x0800 + made_, 0};
+        ++made_;
         return files_[path] = std::make_shared<MemoryFile>(path, identity, std::move(content), size, kind);
     }
     FilePtr find(const std::string& path) const {
@@ -82,6 +89,7 @@ class MemoryFiles : public FileOpener {
     }
 
     std::map<std::string, FilePtr> files_;
+    std::uint64_t made_ = 0;
 };
 
 }  // namespace vmdkdm::test

@@ -78,9 +78,13 @@ namespace {
 std::set<DeviceNumber> lowers_of(const std::optional<Table>& table) {
     std::set<DeviceNumber> lowers;
     if (!table) return lowers;
-    for (const TableLine& line : table->lines())
+    for (const TableLine& line : table->lines()) {
         if (const auto* linear = std::get_if<LinearTarget>(&line.target))
             lowers.insert(std::get<DeviceNumber>(linear->device));
+        if (const auto* snapshot = std::get_if<SnapshotTarget>(&line.target))
+            for (const LowerDevice& lower : {snapshot->origin, snapshot->cow})
+                lowers.insert(std::get<DeviceNumber>(lower));
+    }
     return lowers;
 }
 
@@ -120,9 +124,22 @@ std::uint32_t FakeMachine::block_size_of(DeviceNumber number) const {
     return largest;
 }
 
+void FakeMachine::check_snapshot(const std::string& name, const SnapshotTarget& target,
+                                 bool read_only) const {
+    for (const LowerDevice& lower : {target.origin, target.cow})
+        if (target.chunk.count() * sector_size % block_size_of(std::get<DeviceNumber>(lower)) != 0)
+            throw system_error("table load", EINVAL);
+    const DeviceNumber cow = std::get<DeviceNumber>(target.cow);
+    if (size_of(cow) < target.chunk) throw system_error("table load", EINVAL);
+    if (is_read_only(cow) && !read_only)
+        throw std::logic_error(concat("a writable snapshot '", name, "' on a read-only COW device"));
+}
+
 void FakeMachine::check_table(const std::string& name, const Table& table, bool read_only) const {
     std::uint64_t largest_block = 1;
     for (const TableLine& line : table.lines()) {
+        if (const auto* snapshot = std::get_if<SnapshotTarget>(&line.target))
+            check_snapshot(name, *snapshot, read_only);
         const auto* linear = std::get_if<LinearTarget>(&line.target);
         if (linear == nullptr) continue;
         const DeviceNumber lower = std::get<DeviceNumber>(linear->device);
@@ -322,7 +339,7 @@ void FakeKernel::load_table(const std::string& name, const Table& table, bool re
     });
 }
 
-void FakeKernel::resume_device(const std::string& name) {
+void FakeKernel::resume_device(const std::string& name, DeviceRole role) {
     perform("resume_device", [&] {
         FakeMachine::Device& device = machine_.find(name)->second;
         if (device.loaded) {
@@ -330,6 +347,7 @@ void FakeKernel::resume_device(const std::string& name) {
             device.live_read_only = device.loaded_read_only;
         }
         machine_.open_lowers_of(device);
+        device.role = role;
         ++machine_.unsettled_events;
     });
 }
@@ -359,6 +377,14 @@ std::vector<DeviceNumber> FakeKernel::dependencies(const std::string& name) {
     return perform("dependencies", [&] {
         const std::set<DeviceNumber> lowers = lowers_of(machine_.find(name)->second.live);
         return std::vector<DeviceNumber>(lowers.begin(), lowers.end());
+    });
+}
+
+Sectors FakeKernel::device_size(DeviceNumber device) {
+    return perform("device_size", [&] {
+        const auto found = machine_.devices.find(device.minor);
+        return found == machine_.devices.end() || !found->second.live ? Sectors(0)
+                                                                      : found->second.live->length();
     });
 }
 

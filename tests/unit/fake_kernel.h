@@ -41,6 +41,7 @@ class FakeMachine {
         bool loaded_read_only = false;
         bool deferred_remove = false;
         std::set<DeviceNumber> opened;  // what its tables have open
+        DeviceRole role = DeviceRole::offered;
     };
     /// Somebody else who has a device open: a mount, a process, a swap.
     struct User {
@@ -92,6 +93,7 @@ class FakeMachine {
     Sectors size_of(DeviceNumber number) const;
     bool is_read_only(DeviceNumber number) const;
     std::uint32_t block_size_of(DeviceNumber number) const;
+    void check_snapshot(const std::string& name, const SnapshotTarget& target, bool read_only) const;
     void check_table(const std::string& name, const Table& table, bool read_only) const;
     std::map<unsigned, Device>::iterator find(const std::string& name);
     void remove(std::map<unsigned, Device>::iterator device);
@@ -143,10 +145,11 @@ class FakeKernel : public Kernel {
     void remove_when_unused(const std::string& name) override;
     void cancel_deferred_removal(const std::string& name) override;
     void load_table(const std::string& name, const Table& table, bool read_only) override;
-    void resume_device(const std::string& name) override;
+    void resume_device(const std::string& name, DeviceRole role) override;
     void remove_device(const std::string& name) override;
     std::vector<DmInfo> list_devices() override;
     std::vector<DeviceNumber> dependencies(const std::string& name) override;
+    Sectors device_size(DeviceNumber device) override;
     Table live_table(const std::string& name) override;
     void refresh_nodes(const std::string& prefix) override;
     void require_node(const std::string& name, DeviceNumber device) override;

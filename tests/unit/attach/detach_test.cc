@@ -6,6 +6,7 @@
 #include "base/concat.h"
 #include "support/failure.h"
 #include "support/memory_files.h"
+#include "support/temp_dir.h"
 #include "unit/fake_kernel.h"
 
 namespace vmdkdm {
@@ -51,6 +52,32 @@ constexpr const char* attached_machine =
     "loop0 on /vm/a\ndevice web VMDK-fd00.1-disk\ndevice web1 part1-VMDK-fd00.1-disk\n"
     "device web2 part2-VMDK-fd00.1-disk\n";
 
+// The same on a snapshot.
+struct SnapshotMachine : FakeMachine {
+    SnapshotMachine() {
+        const FilePtr file = files.add_hole("/vm/a", Bytes(512 * 1000));
+        know(*file);
+        BlockMap::Builder builder;
+        builder.append(Sectors(992), Zero{0});
+        builder.append(Sectors(8), Stored{builder.add_file(file, 0), Sectors(8)});
+        PlanOptions plan_options;
+        plan_options.name = "web";
+        plan_options.id = "fd00.1";
+        plan_options.strategy = Strategy::exceptions;
+        AttachOptions options;
+        options.run_dir = directory.path("run");
+        attach(make_plan(std::move(builder).build(), plan_options), options, kernel, notes);
+    }
+    Failure detach(const DetachOptions& options = {}) {
+        return failure_of([&] { vmdkdm::detach(list_attached(kernel).at(0), options, kernel, notes); });
+    }
+
+    test::TempDir directory;
+    test::MemoryFiles files;
+    FakeKernel kernel{*this};
+    std::vector<std::string> notes;
+};
+
 DetachOptions deferred() {
     DetachOptions options;
     options.deferred = true;
@@ -63,6 +90,26 @@ TEST_CASE("a detach removes partitions, disk and loops, and waits for udev") {
     CHECK(machine.is_clean());
     CHECK(machine.unsettled_events == 0);
     CHECK(machine.notes.empty());
+}
+
+TEST_CASE("somebody who looks below the disk keeps all of it attached") {
+    SnapshotMachine machine;
+    machine.open_by(machine.number_of("web-origin"), Holder::Kind::mount, "mounted at '/mnt'");
+    CHECK(machine.detach() ==
+          Failure{ErrorKind::busy, "/dev/mapper/web-origin is in use: mounted at '/mnt' (see --deferred)"});
+    CHECK(machine.devices.size() == 4);
+    machine.close_user("mounted at '/mnt'");
+    CHECK(machine.detach() == none);
+    CHECK(machine.is_clean());
+}
+
+TEST_CASE("a deferred detach takes along what is below the disk") {
+    SnapshotMachine machine;
+    machine.open_by(machine.number_of("web"), Holder::Kind::mount, "mounted at '/mnt'");
+    CHECK(machine.detach(deferred()) == none);
+    CHECK(machine.devices.size() == 4);
+    machine.close_user("mounted at '/mnt'");
+    CHECK(machine.is_clean());
 }
 
 TEST_CASE("a mounted partition is named, and nothing has been removed") {
@@ -103,7 +150,7 @@ TEST_CASE("a device of somebody else on top of a partition is named") {
     machine.kernel.load_table(
         "vg-root", Table({{Sectors(0), Sectors(8), LinearTarget{machine.number_of("web2"), Sectors(0)}}}),
         true);
-    machine.kernel.resume_device("vg-root");
+    machine.kernel.resume_device("vg-root", DeviceRole::offered);
     CHECK(machine.detach() ==
           Failure{ErrorKind::busy, "/dev/mapper/web2 is in use: dm device 'vg-root' (see --deferred)"});
     CHECK(machine.devices.size() == 4);

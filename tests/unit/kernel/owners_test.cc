@@ -46,7 +46,8 @@ TEST_CASE("a loop that a mapped device uses stays until that goes") {
     FakeKernel kernel(machine);
     {
         const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
-        MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true);
+        MappedDevice device =
+            MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
         device.cancel_removal();
         device.release();
     }
@@ -91,7 +92,8 @@ TEST_CASE("a mapped device is marked for removal before it has its table, and un
     FakeKernel kernel(machine);
     const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
     {
-        MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true);
+        MappedDevice device =
+            MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
         CHECK(machine.device("web").deferred_remove);
         CHECK(machine.device("web").live == table_over(loop.device()));
         CHECK(machine.device("web").live_read_only);
@@ -108,8 +110,9 @@ TEST_CASE("a mapped device that fails to be made leaves nothing, whichever call 
         const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
         const unsigned before = kernel.calls();
         kernel.fail_at(before + call);
-        const Failure failure =
-            failure_of([&] { MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true); });
+        const Failure failure = failure_of([&] {
+            MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
+        });
         CHECK(machine.devices.empty());
         if (failure.text == "(no error)") {
             CHECK(call == 7);
@@ -125,7 +128,8 @@ TEST_CASE("a table that the kernel refuses leaves no device") {
     FakeKernel kernel(machine);
     const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
     CHECK(failure_of([&] {
-              MappedDevice::create(kernel, "web", "u", table_over(loop.device(), 101), true);
+              MappedDevice::create(kernel, "web", "u", table_over(loop.device(), 101), true,
+                                   DeviceRole::offered);
           }) == Failure{ErrorKind::system, "device 'web': table load: Invalid argument"});
     CHECK(machine.devices.empty());
 }
@@ -134,7 +138,8 @@ TEST_CASE("a device that somebody looks at when it is to go, goes when they are 
     Machine machine;
     FakeKernel kernel(machine);
     const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
-    MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true);
+    MappedDevice device =
+        MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
     machine.open_by(device.device(), Holder::Kind::process, "process 7 (udev-worker)");
     CHECK_FALSE(device.remove());
     CHECK(machine.device("web").deferred_remove);
@@ -147,7 +152,8 @@ TEST_CASE("a released device stays") {
     FakeKernel kernel(machine);
     const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
     {
-        MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true);
+        MappedDevice device =
+            MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
         device.cancel_removal();
         device.release();
     }

@@ -41,9 +41,7 @@ Plan plan_of(const BlockMap& map, PlanOptions options = {}) {
     return make_plan(map, options);
 }
 
-std::string table_of(const Plan& plan) {
-    return plan.disk.table.print([&](PlannedDevice device) { return planned_device_name(plan, device); });
-}
+std::string table_of(const Plan& plan) { return plan.disk.table.print(planned_names(plan)); }
 
 TEST_CASE("stored, zero and unreadable runs become linear, zero and error lines") {
     Disk disk;
@@ -114,8 +112,7 @@ TEST_CASE("compressed grains are not mapped in place") {
     disk.builder.append(Sectors(128), Compressed{disk.file("/a", 100), 10, Sectors(1)});
     const BlockMap map = disk.build();
     CHECK(failure_of([&] { plan_of(map); }) ==
-          Failure{ErrorKind::refused,
-                  "it holds compressed grains, which this version cannot attach (map and info read them)"});
+          Failure{ErrorKind::refused, "it holds compressed grains, which cannot be mapped where they are"});
 }
 
 TEST_CASE("loops get blocks of 4096 bytes only when every run is aligned to them") {

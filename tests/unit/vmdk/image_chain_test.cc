@@ -414,7 +414,7 @@ TEST_CASE("a parent outside the child's directory is refused until the user perm
     CHECK(chain.refusal() ==
           Failure{ErrorKind::refused, concat("the parent of '", chain.dir().path("vm/child.vmdk"),
                                              "': '../other/base.vmdk' is outside the image's directory (see "
-                                             "--allow-path)")});
+                                             "--search-dir)")});
     const std::string other = chain.dir().path("other");
     CHECK(chain.parent({{other}, false}) == place);
     ChainRules rules;
@@ -428,7 +428,7 @@ TEST_CASE("an absolute hint is refused by itself, but its base name beside the c
           Failure{ErrorKind::refused,
                   concat("the parent of '", chain.dir().path("vm/child.vmdk"),
                          "': '/vmfs/volumes/5e/base.vmdk' is outside the image's directory (see "
-                         "--allow-path)")});
+                         "--search-dir)")});
     const std::string beside = chain.dir().write("vm/base.vmdk", base());
     CHECK(chain.parent() == beside);
 }
@@ -448,7 +448,31 @@ TEST_CASE("a parent behind a symlink is refused") {
     CHECK(chain.refusal() ==
           Failure{ErrorKind::refused, concat("the parent of '", chain.dir().path("vm/child.vmdk"),
                                              "': 'base.vmdk' is a symbolic link or lies behind one (see "
-                                             "--allow-path)")});
+                                             "--search-dir)")});
+}
+
+TEST_CASE("a sparse file belongs to one link of a chain") {
+    MemoryFiles files = files_with_child("base.vmdk");
+    files.add("/vm/base.vmdk", base("0000aaaa", "RW 64 SPARSE \"delta\"\n"));
+    CHECK(failure(files, "/vm/child.vmdk") ==
+          Failure{ErrorKind::format,
+                  "parent '/vm/base.vmdk': extent 1 (line 4): '/vm/delta' is already the extent on "
+                  "line 5 of '/vm/child.vmdk'"});
+}
+
+TEST_CASE("a hint that is too long for a file name leaves the other names to be tried") {
+    const TempDir dir;
+    const std::string component(300, 'x');
+    dir.write("child.vmdk", delta(concat(component, "/base.vmdk")));
+    dir.write("delta", sparse_extent(0));
+    ConfinedOpener opener({});
+    CHECK(failure(opener, dir.path("child.vmdk")) ==
+          Failure{ErrorKind::not_found,
+                  concat("the parent '", component.substr(0, 100), "...' of '", dir.path("child.vmdk"),
+                         "' (CID 0000aaaa) is missing (see --search-dir)")});
+    dir.write("base.vmdk", base());
+    CHECK(paths_of(open(opener, dir.path("child.vmdk"))) ==
+          std::vector<std::string>{dir.path("child.vmdk"), dir.path("base.vmdk")});
 }
 
 }  // namespace

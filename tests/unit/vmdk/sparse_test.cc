@@ -341,9 +341,14 @@ TEST_CASE("a grain directory outside the file is an error that names the option,
     CHECK(failure_of([&] {
               read(file_of(extent().put64(at_redundant_directory, huge)), Sectors(64), true);
           }) == Failure{ErrorKind::format, message});
-    CHECK(failure_of([&] { read(file_of(extent().put32(at_flags, 1)), Sectors(64), true); }) ==
-          Failure{ErrorKind::format, "'/a' has no redundant grain directory"});
     CHECK(fault(extent().resize(512 + 7)) == message + " (see --use-redundant)");
+}
+
+TEST_CASE("without a redundant directory the primary one is read, and a note says so") {
+    const Read only = read(file_of(extent().put32(at_flags, 1).put32(table_0, 16)), Sectors(64), true);
+    CHECK(only.runs == "0+8 data /a@16\n8+56 unallocated\n");
+    CHECK(only.notes ==
+          std::vector<std::string>{"'/a' has no redundant grain directory; its only one is read"});
 }
 
 TEST_CASE("a directory that only a sparse file's hole can hold is refused, whatever memory there is") {
@@ -425,8 +430,27 @@ TEST_CASE("a stream that was cut short is refused") {
         "'/a': cut short: the file does not end with a footer and an end-of-stream marker";
     for (const std::size_t lost : {1, 511, 512, 1024, 1536, 3 * 1024})
         CHECK(fault(stream().resize(15 * 512 - lost)) == message);
-    CHECK(fault(stream().append("x")) == message);
     CHECK(fault(stream().resize(1024)) == "'/a': cut short: the footer is missing");
+}
+
+TEST_CASE("bytes behind a stream's end are passed over, with a note") {
+    const std::string runs = read(stream()).runs;
+    for (const std::size_t added : {1, 511, 512, 513, 1536, 4096, 60 * 1024}) {
+        const Read found = read(Blob(stream()).append(std::string(added, 'x')));
+        CHECK(found.runs == runs);
+        CHECK(found.notes == std::vector<std::string>{concat(
+                                 "'/a': ", added, " bytes follow the end of the stream; they are ignored")});
+    }
+    CHECK(read(Blob(stream()).append(std::string(1536, '\0'))).runs == runs);
+    CHECK(fault(stream().append(std::string(66 * 1024, 'x'))) ==
+          "'/a': cut short: the file does not end with a footer and an end-of-stream marker");
+}
+
+TEST_CASE("what looks like a footer behind a stream's end must be one") {
+    // Its directory would follow it.
+    CHECK(fault(stream().put64(13 * 512 + at_directory, 15).append(std::string(512, 'x'))) ==
+          "'/a': cut short: the file does not end with a footer and an end-of-stream marker");
+    CHECK(fault(stream().put64(13 * 512 + at_capacity, 63).append("x")) == "'/a': header and footer differ");
 }
 
 TEST_CASE("a footer with damaged markers is none") {

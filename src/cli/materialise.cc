@@ -1,0 +1,73 @@
+#include "cli/materialise.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "cli/hash_output.h"
+
+namespace vmdkdm {
+namespace {
+
+bool is_compressed(const Run& run) { return std::holds_alternative<Compressed>(run.content); }
+
+std::optional<Extract> extract_for(const BlockMap& map, const PlanShapeOptions& shape) {
+    if (shape.in_place) return std::nullopt;
+    if (shape.strategy == "materialise") return Extract::everything;
+    if (std::any_of(map.begin(), map.end(), is_compressed)) return Extract::compressed;
+    return std::nullopt;
+}
+
+// A file that attach would make. Nothing can be read from it.
+class PlannedFile : public File {
+  public:
+    PlannedFile(std::string path, Bytes size) : path_(std::move(path)), size_(size) {}
+
+    const std::string& path() const override { return path_; }
+    FileKind kind() const override { return FileKind::regular; }
+    FileIdentity identity() const override { return {}; }
+    Bytes size() const override { return size_; }
+    int fd() const override { return -1; }
+    void read_at(Bytes, std::span<std::byte>) const override {
+        throw Error(ErrorKind::not_found, concat("'", path_, "' has not been made yet"));
+    }
+
+  private:
+    std::string path_;
+    Bytes size_;
+};
+
+}  // namespace
+
+Json as_json(const std::optional<CopyStep>& step) {
+    if (!step) return nullptr;
+    return {{"file", step->path}, {"bytes", step->bytes.count()}, {"cached", step->reused}};
+}
+
+std::optional<CopyStep> materialise(OpenImage& opened, const PlanShapeOptions& shape,
+                                    const std::optional<std::string>& cache_dir, bool allow_damaged,
+                                    Progress& progress) {
+    const std::optional<Extract> extract = extract_for(opened.map, shape);
+    if (!extract) return std::nullopt;
+    const Cache cache(cache_dir);
+    const std::string& image = opened.image().path;
+    const MaterialiseEstimate estimate = estimate_materialise(opened.map, *extract, cache, image);
+    Materialised made = materialise(opened.map, *extract, cache, image, allow_damaged, progress);
+    print_damage(made.damaged);
+    opened.map = std::move(made.map);
+    return CopyStep{*extract, made.file->path(), estimate.bytes_to_write, made.reused};
+}
+
+std::optional<CopyStep> plan_materialise(OpenImage& opened, const PlanShapeOptions& shape,
+                                         const std::optional<std::string>& cache_dir) {
+    const std::optional<Extract> extract = extract_for(opened.map, shape);
+    if (!extract) return std::nullopt;
+    const MaterialiseEstimate estimate =
+        estimate_materialise(opened.map, *extract, Cache(cache_dir), opened.image().path);
+    const auto file = std::make_shared<PlannedFile>(estimate.path, to_bytes(opened.map.capacity()));
+    opened.map = redirect(opened.map, file, *extract);
+    return CopyStep{*extract, estimate.path, estimate.bytes_to_write, estimate.cached};
+}
+
+}  // namespace vmdkdm

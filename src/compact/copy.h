@@ -1,0 +1,50 @@
+// The copying itself: reads (or inflates) what is wanted of a disk on all cores, writes it to a sparse file
+// or a device, hashes the whole disk in the same pass. Memory is bounded whatever the image says.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "compact/damaged_range.h"
+#include "compact/digest.h"
+#include "compact/progress.h"
+#include "map/block_map.h"
+
+namespace vmdkdm {
+
+/// Which runs of a disk.
+enum class Extract { compressed, everything };
+
+/// What is written to: byte n of the disk becomes byte n. A file must be as long as the disk and hold nothing
+/// but a hole; what a device holds does not matter.
+struct CopyTarget {
+    int fd = -1;
+    std::string path;  ///< for messages
+    bool is_device = false;
+};
+
+struct CopyOptions {
+    Extract extract = Extract::everything;
+    /// Unreadable runs and grains that do not inflate become zeros and are listed; else they are refused.
+    bool allow_damaged = false;
+    /// Unreadable runs are neither refused nor listed.
+    bool pass_over_unreadable = false;
+    std::vector<HashAlgorithm> hashes;  ///< with `everything` only
+};
+
+/// The four add up to the bytes that were extracted, with `everything` to the capacity.
+struct CopyResult {
+    Bytes copied;
+    Bytes reflinked;  ///< blocks that the file system shares with the image's files
+    Bytes inflated;
+    Bytes zero;  ///< left as holes, or zeroed on a device
+    std::vector<DamagedRange> damaged;
+    std::vector<Digest> hashes;
+};
+
+/// Without a target the disk is only read. Throws Error: system when reading or writing fails or the file
+/// system has too little room, format or refused for what cannot be read (see allow_damaged).
+CopyResult copy_disk(const BlockMap& map, const CopyTarget* target, const CopyOptions& options,
+                     Progress& progress);
+
+}  // namespace vmdkdm

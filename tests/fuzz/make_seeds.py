@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the readers' fuzz targets anew, with the generator of tests/generate.
+
+    make_seeds.py           # seeds/sparse, seeds/stream, seeds/cowd, seeds/se_sparse, seeds/chain
+
+The files are the same every time. A seed of an extent is its size and those of its pieces that are not zeros, as
+image_files.h reads them. Inputs of crashes that were fixed are called found-*, and are kept.
+"""
+
+import pathlib
+import random
+import struct
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "generate"))
+# pylint: disable=wrong-import-position
+import vmdk_writer as vw  # noqa: E402
+from vmdk_writer import ZERO, Placement  # noqa: E402
+
+DESCRIPTOR = 'version=1\nCID=1\nparentCID=ffffffff\ncreateType="{}"\nRW {} SPARSE "x"\n'
+PIECE = 64
+
+
+def grains(numbers, grain_size, zeros=()):
+    rng = random.Random(len(numbers))
+    made = {number: rng.randbytes(16).ljust(grain_size * vw.SECTOR, b"\0") for number in numbers}
+    made.update({number: ZERO for number in zeros})
+    return made
+
+
+def sparse_seeds():
+    def text(capacity):
+        return DESCRIPTOR.format("monolithicSparse", capacity)
+
+    small = {"grain_size": 8, "descriptor_sectors": 1}
+    yield "plain", vw.write_sparse, (100, grains([0, 1, 5], 8)), {**small, "entries": 4, "descriptor": text(100)}
+    yield "zeros", vw.write_sparse, (64, grains([0], 8, [3])), {**small, "entries": 16, "descriptor": text(64)}
+    yield "empty", vw.write_sparse, (1 << 20, {}), {**small, "descriptor": text(1 << 20), "preallocated": False}
+    yield "unclean", vw.write_sparse, (64, grains([2], 8)), {
+        **small,
+        "entries": 8,
+        "descriptor": text(64),
+        "unclean": True,
+        "version": 3,
+    }
+    yield "shuffled", vw.write_sparse, (90, grains([0, 1, 2, 11], 8)), {
+        **small,
+        "entries": 2,
+        "descriptor": text(90),
+        "redundant": False,
+        "placement": Placement("shuffled", (3,), "scattered", True, 4),
+    }
+
+
+def stream_seeds():
+    for layout in ("footer", "known-directory", "front", "redundant-front"):
+        yield layout, vw.write_stream, (100, grains([0, 3, 12], 8, [5])), {
+            "grain_size": 8,
+            "entries": 8,
+            "layout": layout,
+            "short_last": True,
+        }
+
+
+def cowd_seeds():
+    for order, size in (("ascending", 1), ("shuffled", 8)):
+        yield order, vw.write_cowd, (5000, grains([0, 2, 3, 40], size, [7])), {
+            "grain_size": size,
+            "placement": Placement(order, tables="scattered", seed=1),
+        }
+
+
+def se_sparse_seeds():
+    yield "plain", vw.write_se_sparse, (40000, grains([0, 1, 9], 8, [4])), {"unmapped": {4}}
+    yield "journal", vw.write_se_sparse, (100, grains([2], 8)), {"journal": 1}
+
+
+def chain_seeds():
+    base = "version=1\nCID=a\nparentCID=ffffffff\nRW 64 FLAT \"f\" 0\n"
+
+    def child(cid, parent_cid, hint, line):
+        return f'version=1\nCID={cid}\nparentCID={parent_cid}\nparentFileNameHint="{hint}"\n{line}\n'
+
+    top = child("c", "b", "middle.vmdk", 'RW 64 SPARSE "s"')
+    middle = child("b", "a", "C:\\vm\\base.vmdk", 'RW 64 VMFSSPARSE "c"')
+    yield "three", f"{top}FILE middle.vmdk\n{middle}FILE base.vmdk\n{base}"
+    yield "datastore", child("b", "a", "[ds] vm/base.vmdk", 'RW 64 SPARSE "s"') + f"FILE base.vmdk\n{base}"
+    yield "loop", child("b", "b", "disk.vmdk", 'RW 64 SPARSE "s"')
+    yield "other-cid", child("b", "b", "base.vmdk", 'RW 60 SPARSE "s"') + f"FILE base.vmdk\n{base}"
+    yield "same-extent", top + "FILE middle.vmdk\n" + child("b", "a", "x/base.vmdk", 'RW 64 SPARSE "s"')
+
+
+def in_pieces(data):
+    seed = struct.pack("<I", len(data))
+    for at in range(0, len(data), PIECE):
+        piece = data[at : at + PIECE]
+        if any(piece):
+            seed += struct.pack("<H", at // PIECE) + piece.ljust(PIECE, b"\0")
+    return seed
+
+
+def write_seed(directory, name, data):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_bytes(data)
+
+
+def damaged(data, rng):
+    """An entry, or a field, with a number that is hard on readers."""
+    at = rng.randrange(0, min(len(data) - 8, 2048), 4)
+    return data[:at] + struct.pack("<I", rng.choice([1, 2, 0xFFFFFFFF, 0x7FFFFFFF])) + data[at + 4 :]
+
+
+def main():
+    rng = random.Random(1)
+    kinds = {"sparse": sparse_seeds, "stream": stream_seeds, "cowd": cowd_seeds, "se_sparse": se_sparse_seeds}
+    with tempfile.TemporaryDirectory(prefix="vmdkdm-test-") as temporary:
+        path = pathlib.Path(temporary) / "extent"
+        for kind, seeds in kinds.items():
+            for name, writer, arguments, options in seeds():
+                writer(path, *arguments, **options)
+                data = path.read_bytes()
+                write_seed(HERE / "seeds" / kind, name, in_pieces(data))
+                write_seed(HERE / "seeds" / kind, f"{name}-damaged", in_pieces(damaged(data, rng)))
+    for name, text in chain_seeds():
+        write_seed(HERE / "seeds" / "chain", name, text.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+// A streamOptimized file below a text descriptor: grains with headers, markers, footer.
+#include <cstddef>
+#include <cstdint>
+
+#include "fuzz/image_files.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    using namespace vmdkdm;
+    test::PiecedFile file(data, size);
+    const auto capacity = file.number_at<std::uint64_t>(12);
+    test::check_extent_file("SPARSE", capacity, std::move(file), size);
+    return 0;
+}

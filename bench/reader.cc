@@ -2,7 +2,11 @@
 // achieved. On a busy machine only neighbours can be compared, so the slices must be short; fio needs 0.3 s
 // between two jobs in the embedded kernel, which is why this is not fio.
 //
-//   reader PATTERN BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...
+//   reader [--within BYTES] [--every N] [--cold] PATTERN BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...
+//
+// --within BYTES: reads only the first BYTES. --every N: reads only each N-th block, so that what is read of a
+// large disk stays in the page cache and is yet spread over all of it. --cold: drops the page cache before each
+// slice (as root).
 //
 // PATTERN is sequential or random. Linux AIO with O_DIRECT keeps DEPTH reads under way. One line a slice on
 // standard output: round, index of PATH, bytes, nanoseconds. Within a round every path reads the same
@@ -13,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -38,8 +43,38 @@ struct Work {
     bool random;
     std::uint64_t block;
     unsigned depth;
-    std::uint64_t blocks_on_disk;
+    std::uint64_t blocks;  // to choose from
+    std::uint64_t every = 1;
 };
+
+// Of what comes before PATTERN.
+struct Options {
+    std::uint64_t within = UINT64_MAX;
+    std::uint64_t every = 1;
+    bool cold = false;
+};
+
+int parse(int argc, char** argv, Options& options) {
+    int next = 1;
+    for (; next < argc && std::strncmp(argv[next], "--", 2) == 0; ++next) {
+        const std::string name = argv[next];
+        if (name == "--cold")
+            options.cold = true;
+        else if (name == "--within" && next + 1 < argc)
+            options.within = std::stoull(argv[++next]);
+        else if (name == "--every" && next + 1 < argc)
+            options.every = std::stoull(argv[++next]);
+        else
+            return argc;
+    }
+    return next;
+}
+
+void drop_page_cache() {
+    const int fd = ::open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || ::write(fd, "1", 1) != 1) die("/proc/sys/vm/drop_caches");
+    ::close(fd);
+}
 
 class Reader {
   public:
@@ -56,13 +91,13 @@ class Reader {
     }
 
     // Returns the bytes read; the last of them have arrived.
-    std::uint64_t read_for(std::chrono::milliseconds slice, int fd, unsigned round) {
-        std::minstd_rand random(round + 1);
-        std::uint64_t next = random() % work_.blocks_on_disk;
+    std::uint64_t read_for(std::chrono::milliseconds slice, int fd, unsigned seed) {
+        std::minstd_rand random(seed + 1);
+        std::uint64_t next = random() % work_.blocks;
         const auto submit = [&](iocb* request) {
             request->aio_fildes = static_cast<std::uint32_t>(fd);
-            request->aio_offset = static_cast<std::int64_t>(next * work_.block);
-            next = (work_.random ? random() : next + 1) % work_.blocks_on_disk;
+            request->aio_offset = static_cast<std::int64_t>(next * work_.every * work_.block);
+            next = (work_.random ? random() : next + 1) % work_.blocks;
             if (::syscall(SYS_io_submit, context_, 1, &request) != 1) die("io_submit");
         };
         const Clock::time_point end = Clock::now() + slice;
@@ -99,22 +134,29 @@ class Reader {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc < 7) {
-        std::fputs("usage: reader sequential|random BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...\n", stderr);
+    Options options;
+    const int first = parse(argc, argv, options);
+    if (argc - first < 6 || options.every == 0) {
+        std::fputs("usage: reader [--within BYTES] [--every N] [--cold] sequential|random BLOCK_BYTES DEPTH "
+                   "SLICE_MS ROUNDS PATH...\n", stderr);
         return 2;
     }
-    Work work = {std::strcmp(argv[1], "random") == 0, std::stoull(argv[2]),
-                 static_cast<unsigned>(std::stoul(argv[3])), 0};
-    const std::chrono::milliseconds slice(std::stol(argv[4]));
-    const auto rounds = static_cast<unsigned>(std::stoul(argv[5]));
+    argv += first;
+    argc -= first;
+    Work work = {std::strcmp(argv[0], "random") == 0, std::stoull(argv[1]),
+                 static_cast<unsigned>(std::stoul(argv[2])), 0, options.every};
+    const std::chrono::milliseconds slice(std::stol(argv[3]));
+    const auto rounds = static_cast<unsigned>(std::stoul(argv[4]));
 
+    std::uint64_t size = options.within;
     std::vector<int> files;
-    for (int i = 6; i < argc; ++i) {
+    for (int i = 5; i < argc; ++i) {
         const int fd = ::open(argv[i], O_RDONLY | O_DIRECT | O_CLOEXEC);
         if (fd < 0) die(argv[i]);
         files.push_back(fd);
-        work.blocks_on_disk = static_cast<std::uint64_t>(::lseek(fd, 0, SEEK_END)) / work.block;
+        size = std::min(size, static_cast<std::uint64_t>(::lseek(fd, 0, SEEK_END)));
     }
+    work.blocks = size / work.block / work.every;
     Reader reader(work);
     for (unsigned round = 0; round < rounds; ++round) {
         for (std::size_t i = 0; i < files.size(); ++i) {
@@ -122,7 +164,9 @@ int main(int argc, char** argv) {
             // it.
             const std::size_t turn = (i + round / 2) % files.size();
             const std::size_t file = round % 2 == 0 ? turn : files.size() - 1 - turn;
+            // The lead-in of a cold slice is dropped with the page cache.
             reader.read_for(lead_in, files[file], round);
+            if (options.cold) drop_page_cache();
             const Clock::time_point start = Clock::now();
             const std::uint64_t bytes = reader.read_for(slice, files[file], round);
             const std::chrono::nanoseconds took = Clock::now() - start;

@@ -34,6 +34,12 @@ class Spread:
         return f"{form.format(self.lower_quartile)} to {form.format(self.upper_quartile)}"
 
 
+def verdict(spread, least):
+    if spread.median >= least:
+        return "met"
+    return "MISSED" if spread.high < least else "missed, within the error"
+
+
 def number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 

@@ -1,4 +1,5 @@
 // vmdk-dm map: where every byte of the disk comes from.
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -27,62 +28,168 @@ std::string_view kind_of(const Content& content) {
     return std::visit(Kind{}, content);
 }
 
-// Where the run's bytes are stored, if they are.
-struct Place {
-    const File* file = nullptr;
-    Bytes offset;
-    std::string why;
+// Text for standard output, handed over in large pieces: a map may have a million lines.
+class Lines {
+  public:
+    template <class... Parts>
+    void add(const Parts&... parts) {
+        append_parts(text_, parts...);
+        if (text_.size() >= piece) write();
+    }
+    template <class Cell>
+    void add_right(const Cell& cell, std::size_t width) {
+        const std::size_t begin = text_.size();
+        append_part(text_, cell);
+        const std::size_t length = text_.size() - begin;
+        if (length < width) text_.insert(begin, width - length, ' ');
+    }
+    void add_left(std::string_view cell, std::size_t width) {
+        text_ += cell;
+        if (cell.size() < width) text_.append(width - cell.size(), ' ');
+    }
+    void end() { write(); }
+
+  private:
+    static constexpr std::size_t piece = 1 << 16;
+
+    void write() {
+        std::cout.write(text_.data(), static_cast<std::streamsize>(text_.size()));
+        text_.clear();
+    }
+
+    std::string text_;
 };
 
-Place place_of(const BlockMap& map, const Content& content) {
-    if (const auto* stored = std::get_if<Stored>(&content))
-        return {map.files()[stored->file].file.get(), to_bytes(stored->sector), ""};
+// Where the run's bytes are stored, if they are.
+struct Place {
+    const FileIndex* file = nullptr;
+    Bytes offset;
+};
+
+Place place_of(const Content& content) {
+    if (const auto* stored = std::get_if<Stored>(&content)) return {&stored->file, to_bytes(stored->sector)};
     if (const auto* compressed = std::get_if<Compressed>(&content))
-        return {map.files()[compressed->file].file.get(), to_bytes(compressed->sector), ""};
-    if (const auto* unreadable = std::get_if<Unreadable>(&content))
-        return {nullptr, {}, map.reasons()[unreadable->why].text};
+        return {&compressed->file, to_bytes(compressed->sector)};
     return {};
 }
 
-void print_as_json(const BlockMap& map) {
-    std::string separator = "[\n  ";
-    for (const Run& run : map) {
-        const Place place = place_of(map, run.content);
-        Json json = {{"start", to_bytes(run.start).count()},
-                     {"length", to_bytes(run.length).count()},
-                     {"kind", kind_of(run.content)},
-                     {"depth", depth_of(map, run.content)}};
-        if (place.file != nullptr) {
-            json["file"] = place.file->path();
-            json["offset"] = place.offset.count();
-        }
-        if (const auto* compressed = std::get_if<Compressed>(&run.content))
-            json["skip"] = to_bytes(Sectors(compressed->skip)).count();
-        if (!place.why.empty()) json["why"] = place.why;
-        std::cout << separator << compact_json(json);
-        separator = ",\n  ";
+// The objects by hand, as a document of a million of them takes gigabytes and seconds; the library writes the
+// strings.
+class JsonPrinter {
+  public:
+    explicit JsonPrinter(const BlockMap& map) : map_(map) {
+        for (const MappedFile& mapped : map.files())
+            files_.push_back(compact_json(Json(mapped.file->path())));
+        for (const Reason& reason : map.reasons()) reasons_.push_back(compact_json(Json(reason.text)));
     }
-    std::cout << "\n]\n";
+
+    void print() {
+        std::string_view separator = "[\n  {\"start\":";
+        for (const Run& run : map_) {
+            lines_.add(separator, to_bytes(run.start).count());
+            if (const auto* stored = std::get_if<Stored>(&run.content))
+                add_stored(run.length, *stored);
+            else
+                add_other(run);
+            separator = "},\n  {\"start\":";
+        }
+        lines_.add(map_.size() == 0 ? "[" : "}", "\n]\n");
+        lines_.end();
+    }
+
+  private:
+    void add_stored(Sectors length, Stored stored) {
+        // Most differ from the one before in their two ends only.
+        if (middle_.empty() || length != length_ || stored.file != file_) {
+            length_ = length;
+            file_ = stored.file;
+            middle_ = middle(length, stored, files_[file_]);
+        }
+        lines_.add(middle_, to_bytes(stored.sector).count());
+    }
+
+    void add_other(const Run& run) {
+        if (const auto* compressed = std::get_if<Compressed>(&run.content))
+            lines_.add(middle(run.length, run.content, files_[compressed->file]),
+                       to_bytes(compressed->sector).count(),
+                       ",\"skip\":", to_bytes(Sectors(compressed->skip)).count());
+        else if (const auto* unreadable = std::get_if<Unreadable>(&run.content))
+            lines_.add(middle(run.length, run.content), ",\"why\":", reasons_[unreadable->why]);
+        else
+            lines_.add(middle(run.length, run.content));
+    }
+
+    // From after the start up to the offset, if there is one.
+    std::string middle(Sectors length, const Content& content, std::string_view file = {}) const {
+        std::string text = concat(",\"length\":", to_bytes(length).count(), ",\"kind\":\"", kind_of(content),
+                                  "\",\"depth\":", depth_of(map_, content));
+        if (!file.empty()) append_parts(text, ",\"file\":", file, ",\"offset\":");
+        return text;
+    }
+
+    const BlockMap& map_;
+    std::vector<std::string> files_, reasons_;
+    Lines lines_;
+    Sectors length_;
+    FileIndex file_ = 0;
+    std::string middle_;
+};
+
+// The columns before the last one, as wide as their widest cells.
+struct Widths {
+    std::size_t start = 5, length = 6, kind = 4, depth = 5, offset = 6;
+};
+
+Widths widths_of(const BlockMap& map) {
+    Widths widths;
+    std::uint64_t start = 0, length = 0, depth = 0, offset = 0;
+    for (const Run& run : map) {
+        start = to_bytes(run.start).count();
+        length = std::max(length, to_bytes(run.length).count());
+        widths.kind = std::max(widths.kind, kind_of(run.content).size());
+        depth = std::max<std::uint64_t>(depth, depth_of(map, run.content));
+        offset = std::max(offset, place_of(run.content).offset.count());
+    }
+    const auto digits = [](std::uint64_t number) { return concat(number).size(); };
+    widths.start = std::max(widths.start, digits(start));
+    widths.length = std::max(widths.length, digits(length));
+    widths.depth = std::max(widths.depth, digits(depth));
+    widths.offset = std::max(widths.offset, digits(offset));
+    return widths;
 }
 
+// Two passes instead of a TextTable: the cells of a million runs take a gigabyte.
 void print_as_text(const BlockMap& map) {
-    using enum TextTable::Align;
-    TextTable table({{"START", right},
-                     {"LENGTH", right},
-                     {"KIND", left},
-                     {"DEPTH", right},
-                     {"OFFSET", right},
-                     {"FILE", left}});
+    const Widths widths = widths_of(map);
+    Lines lines;
+    const auto add_row = [&](const auto& start, const auto& length, std::string_view kind, const auto& depth,
+                             const auto& offset, const auto&... last) {
+        lines.add_right(start, widths.start);
+        lines.add("  ");
+        lines.add_right(length, widths.length);
+        lines.add("  ");
+        lines.add_left(kind, widths.kind);
+        lines.add("  ");
+        lines.add_right(depth, widths.depth);
+        lines.add("  ");
+        lines.add_right(offset, widths.offset);
+        lines.add("  ", last..., '\n');
+    };
+    add_row("START", "LENGTH", "KIND", "DEPTH", "OFFSET", "FILE");
     for (const Run& run : map) {
-        const Place place = place_of(map, run.content);
-        table.add({concat(to_bytes(run.start).count()), concat(to_bytes(run.length).count()),
-                   std::string(kind_of(run.content)), concat(depth_of(map, run.content)),
-                   place.file != nullptr ? concat(place.offset.count()) : "-",
-                   place.file != nullptr ? place.file->path()
-                   : place.why.empty()   ? "-"
-                                         : concat("(", place.why, ")")});
+        const std::uint64_t start = to_bytes(run.start).count();
+        const std::uint64_t length = to_bytes(run.length).count();
+        const std::string_view kind = kind_of(run.content);
+        const std::uint32_t depth = depth_of(map, run.content);
+        const Place place = place_of(run.content);
+        if (place.file != nullptr)
+            add_row(start, length, kind, depth, place.offset.count(), map.files()[*place.file].file->path());
+        else if (const auto* unreadable = std::get_if<Unreadable>(&run.content))
+            add_row(start, length, kind, depth, '-', '(', map.reasons()[unreadable->why].text, ')');
+        else
+            add_row(start, length, kind, depth, '-', '-');
     }
-    table.print();
+    lines.end();
 }
 
 void run(const MapOptions& options) {
@@ -92,7 +199,10 @@ void run(const MapOptions& options) {
         SilentProgress progress;
         opened.map = with_damage(opened.map, find_damage(opened.map, progress));
     }
-    options.json ? print_as_json(opened.map) : print_as_text(opened.map);
+    if (options.json)
+        JsonPrinter(opened.map).print();
+    else
+        print_as_text(opened.map);
 }
 
 }  // namespace

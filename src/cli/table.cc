@@ -105,9 +105,11 @@ void print_as_text(const Plan& plan, const std::optional<CopyStep>& copy) {
                       << (lower.store ? concat("(store of ", lower.store->exceptions().size(), " exceptions)")
                                       : lower.file->path())
                       << "\n";
-    for (const DevicePlan* device : plan.devices())
-        std::cout << "device " << device->name << " " << access_of(plan) << " " << device->uuid << "\n"
-                  << device->table.print(namer) << "\n";
+    for (const DevicePlan* device : plan.devices()) {
+        std::cout << "device " << device->name << " " << access_of(plan) << " " << device->uuid << "\n";
+        device->table.print(namer, [](std::string_view lines) { std::cout << lines; });
+        std::cout << "\n";
+    }
 }
 
 void print_as_concise(const Plan& plan) {

@@ -18,11 +18,6 @@ struct Overloaded : Cases... {
 template <class... Cases>
 Overloaded(Cases...) -> Overloaded<Cases...>;
 
-std::string print_device(const LowerDevice& device, const DeviceNamer& namer) {
-    if (const auto* number = std::get_if<DeviceNumber>(&device)) return to_string(*number);
-    return namer(std::get<PlannedDevice>(device));
-}
-
 // One line of a table, word by word.
 class LineParser {
   public:
@@ -101,18 +96,59 @@ std::string_view target_type(const Target& target) {
 }
 
 std::string target_arguments(const Target& target, const DeviceNamer& namer) {
-    return std::visit(
-        Overloaded{
-            [&](const LinearTarget& linear) {
-                return concat(print_device(linear.device, namer), " ", linear.offset.count());
-            },
-            [](const ZeroTarget&) { return std::string(); }, [](const ErrorTarget&) { return std::string(); },
-            [&](const SnapshotTarget& snapshot) {
-                return concat(print_device(snapshot.origin, namer), " ", print_device(snapshot.cow, namer),
-                              snapshot.persistent ? " P " : " N ", snapshot.chunk.count());
-            },
-            [&](const SnapshotOriginTarget& origin) { return print_device(origin.origin, namer); }},
-        target);
+    std::string text;
+    LinePrinter(namer).append_arguments(text, target);
+    return text;
+}
+
+void LinePrinter::append(std::string& text, const TableLine& line) {
+    if (const auto* linear = std::get_if<LinearTarget>(&line.target)) {
+        append_linear(text, line, *linear);
+        return;
+    }
+    append_parts(text, line.start.count(), ' ', line.length.count(), ' ', target_type(line.target), ' ');
+    const std::size_t before = text.size();
+    append_arguments(text, line.target);
+    if (text.size() == before) text.pop_back();
+}
+
+void LinePrinter::append_linear(std::string& text, const TableLine& line, const LinearTarget& linear) {
+    if (middle_.empty() || line.length != length_ || linear.device != device_) {
+        length_ = line.length;
+        device_ = linear.device;
+        middle_ = concat(' ', length_.count(), " linear ");
+        append_device(middle_, device_);
+        middle_ += ' ';
+    }
+    append_parts(text, line.start.count(), middle_, linear.offset.count());
+}
+
+void LinePrinter::append_arguments(std::string& text, const Target& target) {
+    std::visit(Overloaded{[&](const LinearTarget& linear) {
+                              append_device(text, linear.device);
+                              append_parts(text, ' ', linear.offset.count());
+                          },
+                          [](const ZeroTarget&) {}, [](const ErrorTarget&) {},
+                          [&](const SnapshotTarget& snapshot) {
+                              append_device(text, snapshot.origin);
+                              text += ' ';
+                              append_device(text, snapshot.cow);
+                              append_parts(text, snapshot.persistent ? " P " : " N ", snapshot.chunk.count());
+                          },
+                          [&](const SnapshotOriginTarget& origin) { append_device(text, origin.origin); }},
+               target);
+}
+
+void LinePrinter::append_device(std::string& text, const LowerDevice& device) {
+    if (const auto* number = std::get_if<DeviceNumber>(&device)) {
+        append_parts(text, number->major, ':', number->minor);
+        return;
+    }
+    const PlannedDevice planned = std::get<PlannedDevice>(device);
+    if (planned.index >= names_.size()) names_.resize(std::size_t{planned.index} + 1);
+    std::string& name = names_[planned.index];
+    if (name.empty()) name = namer_(planned);
+    text += name;
 }
 
 Table::Table(std::vector<TableLine> lines) : lines_(std::move(lines)) {
@@ -159,13 +195,25 @@ Table Table::bind(const std::vector<DeviceNumber>& numbers) const {
 
 std::string Table::print(const DeviceNamer& namer, std::string_view separator) const {
     std::string text;
-    for (const TableLine& line : lines_) {
-        if (!text.empty()) text += separator;
-        text += concat(line.start.count(), " ", line.length.count(), " ", target_type(line.target));
-        const std::string arguments = target_arguments(line.target, namer);
-        if (!arguments.empty()) text += " " + arguments;
-    }
+    print(
+        namer, [&text](std::string_view piece) { text += piece; }, separator);
     return text;
+}
+
+void Table::print(const DeviceNamer& namer, const std::function<void(std::string_view)>& sink,
+                  std::string_view separator) const {
+    constexpr std::size_t enough = 1 << 16;
+    LinePrinter printer(namer);
+    std::string text;
+    for (const TableLine& line : lines_) {
+        if (&line != &lines_.front()) text += separator;
+        printer.append(text, line);
+        if (text.size() >= enough) {
+            sink(text);
+            text.clear();
+        }
+    }
+    sink(text);
 }
 
 std::string Table::print() const {

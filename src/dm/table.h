@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -70,6 +71,28 @@ std::string_view target_type(const Target& target);
 /// The words after the type, empty for zero and error. `namer` is asked for planned devices only.
 std::string target_arguments(const Target& target, const DeviceNamer& namer);
 
+/// Lines at the end of one text, for tables of a million of them. The namer is asked once for each device.
+class LinePrinter {
+  public:
+    explicit LinePrinter(DeviceNamer namer) : namer_(std::move(namer)) {}
+
+    /// "0 2048 linear 7:0 63"
+    void append(std::string& text, const TableLine& line);
+    /// "7:0 63", nothing for zero and error.
+    void append_arguments(std::string& text, const Target& target);
+
+  private:
+    void append_linear(std::string& text, const TableLine& line, const LinearTarget& linear);
+    void append_device(std::string& text, const LowerDevice& device);
+
+    DeviceNamer namer_;
+    std::vector<std::string> names_;  // of planned devices, empty until asked for
+    // Of the linear line before: most differ in their two ends only.
+    Sectors length_;
+    LowerDevice device_;
+    std::string middle_;
+};
+
 /// A table that starts at 0, has no gaps and is not empty, because nothing else can be made.
 class Table {
   public:
@@ -87,6 +110,9 @@ class Table {
 
     /// Lines as the kernel and dmsetup take them, separated by `separator`.
     std::string print(const DeviceNamer& namer, std::string_view separator = "\n") const;
+    /// The same in pieces of some tens of kilobytes, each whole lines: a million lines are 40 MB.
+    void print(const DeviceNamer& namer, const std::function<void(std::string_view)>& sink,
+               std::string_view separator = "\n") const;
     /// For a table without planned devices.
     std::string print() const;
 

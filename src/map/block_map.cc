@@ -26,6 +26,18 @@ class Translator {
         return std::nullopt;
     }
 
+    // The same for a layer with none below it.
+    void in_place(LayerContent& content) {
+        if (auto* stored = std::get_if<Stored>(&content))
+            stored->file = file(stored->file);
+        else if (auto* compressed = std::get_if<Compressed>(&content))
+            compressed->file = file(compressed->file);
+        else if (auto* unreadable = std::get_if<Unreadable>(&content))
+            unreadable->why = reason(unreadable->why);
+        else if (std::holds_alternative<Unallocated>(content))
+            content = Zero{0};
+    }
+
   private:
     FileIndex file(FileIndex index) {
         if (!files_[index]) {
@@ -79,6 +91,21 @@ class LayerCursor {
     BasicRun<LayerContent> run_;
 };
 
+// The runs of a sole layer become the disk's: what it never wrote is zeros, which then may go on where others
+// end. Nothing else can go on that did not before.
+void translate_in_place(std::vector<RunEntry>& entries, Translator& translate) {
+    std::size_t kept = 0;
+    for (RunEntry& entry : entries) {
+        translate.in_place(entry.content);
+        if (kept > 0 && std::holds_alternative<Zero>(entry.content) &&
+            entry.content == entries[kept - 1].content)
+            continue;
+        if (&entries[kept] != &entry) entries[kept] = entry;
+        ++kept;
+    }
+    entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(kept), entries.end());
+}
+
 }  // namespace
 
 std::uint32_t depth_of(const BlockMap& map, const Content& content) {
@@ -92,8 +119,17 @@ std::uint32_t depth_of(const BlockMap& map, const Content& content) {
     return std::visit(Depth{map.files()}, content);
 }
 
-BlockMap flatten(const std::vector<Layer>& layers) {
+BlockMap flatten(std::vector<Layer> layers) {
     BlockMap::Builder disk;
+    if (layers.size() == 1) {
+        Layer& layer = layers.front();
+        disk.map_.capacity_ = layer.capacity();
+        disk.map_.entries_ = std::move(layer.entries_);
+        Translator translate(layer, disk);
+        translate_in_place(disk.map_.entries_, translate);
+        return std::move(disk).build();
+    }
+
     std::vector<LayerCursor> cursors;
     cursors.reserve(layers.size());
     for (const Layer& layer : layers) cursors.emplace_back(layer, disk);

@@ -8,7 +8,9 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -95,6 +97,33 @@ struct Reason {
     friend bool operator==(const Reason&, const Reason&) = default;
 };
 
+struct RunEntry {
+    template <class Kind>
+    RunEntry(Sectors start_, const Kind& kind) : start(start_), content(kind) {}
+
+    Sectors start;
+    LayerContent content;
+};
+static_assert(sizeof(RunEntry) == 32);
+
+/// A layer's content as a disk's and the other way round. A disk has no unallocated runs: std::logic_error.
+template <class To, class From>
+To content_as(const From& content) {
+    if constexpr (std::is_same_v<To, From>) {
+        return content;
+    } else {
+        if (const auto* stored = std::get_if<Stored>(&content)) return *stored;  // most are
+        return std::visit(
+            [](const auto& kind) -> To {
+                if constexpr (std::is_constructible_v<To, decltype(kind)>)
+                    return kind;
+                else
+                    throw std::logic_error("an unallocated run of a whole disk");
+            },
+            content);
+    }
+}
+
 template <class ContentType>
 class RunMap {
   public:
@@ -104,7 +133,8 @@ class RunMap {
     std::size_t size() const { return entries_.size(); }
     BasicRun<ContentType> operator[](std::size_t index) const {
         const Sectors end = index + 1 < entries_.size() ? entries_[index + 1].start : capacity_;
-        return {entries_[index].start, end - entries_[index].start, entries_[index].content};
+        return {entries_[index].start, end - entries_[index].start,
+                content_as<ContentType>(entries_[index].content)};
     }
 
     /// The run that holds `position`, which must be below capacity().
@@ -141,12 +171,11 @@ class RunMap {
     Iterator end() const { return {*this, size()}; }
 
   private:
-    // A run's length is where the next one starts: 32 bytes a run, and a gap cannot be written down.
-    struct Entry {
-        Sectors start;
-        ContentType content;
-    };
-    static_assert(sizeof(Entry) == 32);
+    friend RunMap<Content> flatten(std::vector<RunMap<LayerContent>> layers);
+
+    // A run's length is where the next one starts: 32 bytes a run, and a gap cannot be written down. The same
+    // in a layer and in a disk, so that the one can become the other where it is.
+    using Entry = RunEntry;
 
     RunMap() = default;
 
@@ -163,15 +192,14 @@ using Layer = RunMap<LayerContent>;
 
 /// Whether `next` is what `first` would be `length` sectors further on. Compressed grains are units of their
 /// own.
-template <class ContentType>
-bool continues(const ContentType& first, Sectors length, const ContentType& next) {
-    if (first.index() != next.index()) return false;
-    if (const auto* stored = std::get_if<Stored>(&first)) {
-        const auto& after = std::get<Stored>(next);
-        return stored->file == after.file && stored->sector + length == after.sector;
-    }
-    if (std::holds_alternative<Compressed>(first)) return false;
-    return first == next;
+template <class ContentType, class Kind>
+bool continues(const ContentType& first, Sectors length, const Kind& next) {
+    const Kind* const before = std::get_if<Kind>(&first);
+    if (before == nullptr) return false;
+    if constexpr (std::is_same_v<Kind, Stored>)
+        return before->file == next.file && before->sector + length == next.sector;
+    else
+        return !std::is_same_v<Kind, Compressed> && *before == next;
 }
 
 /// Appends runs from sector 0 on; neighbours that continue each other become one run.
@@ -194,22 +222,36 @@ class RunMap<ContentType>::Builder {
         return known->second;
     }
 
+    /// Makes room for so many more runs at once. Memory that no run comes to fill is never touched.
+    void expect(std::size_t runs) {
+        const std::size_t wanted = map_.entries_.size() + runs;
+        if (wanted > map_.entries_.capacity())
+            map_.entries_.reserve(std::max(wanted, 2 * map_.entries_.capacity()));
+    }
+
     /// A length of 0 appends nothing. Throws UnitOverflow when the disk grows past 2^64 sectors.
-    void append(Sectors length, const ContentType& content) {
+    template <class Kind>
+    void append(Sectors length, const Kind& kind) {
+        static_assert(std::is_constructible_v<ContentType, Kind>);
         if (length == Sectors(0)) return;
         const Sectors start = map_.capacity_;
         map_.capacity_ += length;
         if (!map_.entries_.empty()) {
             const Entry& last = map_.entries_.back();
-            if (continues(last.content, start - last.start, content)) return;
+            if (continues(last.content, start - last.start, kind)) return;
         }
-        map_.entries_.push_back({start, content});
+        map_.entries_.emplace_back(start, kind);
+    }
+    void append(Sectors length, const ContentType& content) {
+        std::visit([&](const auto& kind) { append(length, kind); }, content);
     }
 
     Sectors length() const { return map_.capacity_; }
     RunMap build() && { return std::move(map_); }
 
   private:
+    friend RunMap<Content> flatten(std::vector<RunMap<LayerContent>> layers);
+
     RunMap map_;
     std::map<std::pair<FileIdentity, std::uint32_t>, FileIndex> known_files_;
     std::map<std::pair<Reason::Kind, std::string>, std::uint32_t> known_reasons_;
@@ -219,7 +261,7 @@ class RunMap<ContentType>::Builder {
 std::uint32_t depth_of(const BlockMap& map, const Content& content);
 
 /// The disk that a chain of layers makes, top first: where a layer is unallocated the next one below decides,
-/// and below the last there are zeros. The disk is as large as the top layer.
-BlockMap flatten(const std::vector<Layer>& layers);
+/// and below the last there are zeros. The disk is as large as the top layer. A sole layer is not copied.
+BlockMap flatten(std::vector<Layer> layers);
 
 }  // namespace vmdkdm

@@ -138,6 +138,10 @@ GrainRuns::GrainRuns(Layer::Builder& layer, const Extent& extent)
     constexpr std::uint64_t watched_sectors = std::uint64_t{1} << 32;
     if (extent.watch_sharing)
         used_.resize(std::min(file_end_.count(), watched_sectors) / extent.grain_size.count() / 64 + 1);
+    // Each grain of the file may be a run of its own; not more at once, as few images come near that.
+    constexpr std::uint64_t most_expected = 1 << 20;
+    layer.expect(std::min({file_end_.count() / extent.grain_size.count(),
+                           extent.size.count() / extent.grain_size.count(), most_expected}));
 }
 
 void GrainRuns::append(std::uint64_t grains, const LayerContent& content) {
@@ -188,13 +192,18 @@ void GrainRuns::compressed(std::uint64_t sector) {
 void GrainRuns::note_use(std::uint64_t sector, std::uint64_t grains) {
     const std::uint64_t grain_size = extent_.grain_size.count();
     if (overlapping_ || sector % grain_size != 0) return;
-    for (std::uint64_t grain = sector / grain_size; grains > 0 && grain / 64 < used_.size();
-         ++grain, --grains) {
+    std::uint64_t grain = sector / grain_size;
+    std::uint64_t shared = 0;
+    while (grains > 0 && grain / 64 < used_.size()) {
+        const std::uint64_t in_word = std::min(grains, 64 - grain % 64);
+        const std::uint64_t bits = (~std::uint64_t{0} >> (64 - in_word)) << (grain % 64);
         std::uint64_t& word = used_[grain / 64];
-        const std::uint64_t bit = std::uint64_t{1} << (grain % 64);
-        overlapping_ = overlapping_ || (word & bit) != 0;
-        word |= bit;
+        shared |= word & bits;
+        word |= bits;
+        grain += in_word;
+        grains -= in_word;
     }
+    overlapping_ = shared != 0;
 }
 
 void GrainRuns::finish() {

@@ -222,7 +222,7 @@ BlockMap map_chain(const ImageChain& chain, FileOpener& opener, const ReadRules&
                                        ? "; beyond the parent's end there are zeros"
                                        : "; the rest of the parent is not seen"));
     }
-    return flatten(layers);
+    return flatten(std::move(layers));
 }
 
 }  // namespace vmdkdm

@@ -13,7 +13,7 @@ inline BlockMap map_image(const Image& image, FileOpener& opener, const ReadRule
     std::vector<Layer> layers;
     SparseFiles sparse_files;
     layers.push_back(read_layer(image, 0, opener, rules, notes, sparse_files));
-    return flatten(layers);
+    return flatten(std::move(layers));
 }
 
 }  // namespace vmdkdm

@@ -114,6 +114,42 @@ TEST_CASE("binding gives every planned device its number and leaves the rest alo
     CHECK_THROWS(planned.bind({{7, 5}}));
 }
 
+TEST_CASE("lines that share all but their ends print as others do") {
+    const LinearTarget one{PlannedDevice{1}, Sectors(5)};
+    const LinearTarget other{DeviceNumber{7, 1}, Sectors(5)};
+    const Table table({line(0, 8, one), line(8, 8, LinearTarget{PlannedDevice{1}, Sectors(99)}),
+                       line(16, 9, one), line(25, 9, other), line(34, 9, ZeroTarget{}), line(43, 9, other),
+                       line(52, 9, LinearTarget{DeviceNumber{7, 2}, Sectors(0)})});
+    CHECK(table.print() ==
+          "0 8 linear #1 5\n8 8 linear #1 99\n16 9 linear #1 5\n25 9 linear 7:1 5\n34 9 zero\n"
+          "43 9 linear 7:1 5\n52 9 linear 7:2 0");
+}
+
+TEST_CASE("a long table prints in pieces, and asks for each device's name once") {
+    std::vector<TableLine> lines;
+    for (std::uint64_t i = 0; i < 10000; ++i)
+        lines.push_back(
+            line(i, 1, LinearTarget{PlannedDevice{static_cast<std::uint32_t>(i % 3)}, Sectors(i)}));
+    const Table table(std::move(lines));
+    int asked = 0;
+    const DeviceNamer namer = [&asked](PlannedDevice device) {
+        ++asked;
+        return concat("/dev/loop", device.index);
+    };
+    std::vector<std::string> pieces;
+    table.print(namer, [&pieces](std::string_view piece) { pieces.emplace_back(piece); });
+    CHECK(asked == 3);
+    CHECK(pieces.size() > 1);
+    std::string text;
+    for (const std::string& piece : pieces) {
+        CHECK(piece.size() < 100000);
+        text += piece;
+    }
+    CHECK(text == table.print(namer));
+    CHECK(text.starts_with("0 1 linear /dev/loop0 0\n1 1 linear /dev/loop1 1\n"));
+    CHECK(text.ends_with("\n9999 1 linear /dev/loop0 9999"));
+}
+
 TEST_CASE("planned devices print by the name that the caller gives them") {
     const Table planned({line(0, 8, LinearTarget{PlannedDevice{3}, Sectors(9)}), line(8, 1, ErrorTarget{})});
     const DeviceNamer namer = [](PlannedDevice device) { return concat("/dev/loop", device.index); };

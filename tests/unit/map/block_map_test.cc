@@ -92,6 +92,18 @@ TEST_CASE("a length of 0 appends nothing") {
     CHECK(runs_of(map).empty());
 }
 
+TEST_CASE("room that was made for runs changes nothing about them") {
+    BlockMap::Builder builder;
+    builder.expect(1000);
+    builder.append(Sectors(8), Zero{0});
+    builder.expect(0);
+    builder.expect(5);
+    builder.append(Sectors(8), Zero{1});
+    const BlockMap map = std::move(builder).build();
+    CHECK(runs_of(map) ==
+          std::vector<Run>{{Sectors(0), Sectors(8), Zero{0}}, {Sectors(8), Sectors(8), Zero{1}}});
+}
+
 TEST_CASE("a disk that grows past 64 bits throws and stays as it was") {
     BlockMap::Builder builder;
     builder.append(Sectors(std::numeric_limits<std::uint64_t>::max()), Zero{0});

@@ -164,6 +164,26 @@ TEST_CASE("files and reasons that the disk does not show are not part of it") {
     CHECK(map.reasons()[0].text == "seen");
 }
 
+TEST_CASE("a sole layer: what it never wrote meets its zeros, and what it does not show is left out") {
+    const BlockMap map = Layers()
+                             .layer()
+                             .unallocated(4)
+                             .zero(4)
+                             .unallocated(8)
+                             .stored(4, "/a", 0)
+                             .stored(0, "/hidden", 0)
+                             .unreadable(0, "hidden")
+                             .unreadable(4, "seen")
+                             .compressed(4, "/b", 9)
+                             .zero(4)
+                             .unallocated(4)
+                             .flat();
+    CHECK(show(map) == "0+16 zero\n16+4 data /a@0\n20+4 unreadable: seen\n24+4 compressed /b@9\n28+8 zero\n");
+    REQUIRE(map.files().size() == 2);
+    CHECK(map.files()[1].file->path() == "/b");
+    REQUIRE(map.reasons().size() == 1);
+}
+
 TEST_CASE("the same file in two layers is listed once a layer") {
     CHECK(Layers().layer().stored(4, "/a", 0).unallocated(4).layer().stored(8, "/a", 0).shown() ==
           "0+4 data /a@0\n4+4 data /a@4 depth 1\n");
@@ -218,7 +238,9 @@ TEST_CASE("random layers give what looking up every sector gives") {
                     REQUIRE(std::holds_alternative<Zero>(run.content));
             }
         for (std::size_t i = 1; i < disk.size(); ++i)
-            REQUIRE_FALSE(continues(disk[i - 1].content, disk[i - 1].length, disk[i].content));
+            REQUIRE_FALSE(std::visit(
+                [&](const auto& kind) { return continues(disk[i - 1].content, disk[i - 1].length, kind); },
+                disk[i].content));
     }
 }
 

@@ -186,5 +186,18 @@ TEST_CASE("grains that share sectors are seen, also where stretches overlap") {
     CHECK(apart.runs.overlapping());
 }
 
+TEST_CASE("long stretches that meet do not share sectors, and those that share one grain do") {
+    constexpr std::uint64_t grain = 16;
+    for (const std::uint64_t length : {1, 63, 64, 65, 127, 128, 129, 200})
+        for (const std::uint64_t first : {2, 63, 64, 65, 127, 130}) {
+            Runs r(1000 * grain, 1000 * grain);
+            r.runs.stored(first * grain, length);
+            r.runs.stored((first + length) * grain, length);
+            CHECK_FALSE(r.runs.overlapping());
+            r.runs.stored((first + 2 * length - 1) * grain, 70);
+            CHECK(r.runs.overlapping());
+        }
+}
+
 }  // namespace
 }  // namespace vmdkdm

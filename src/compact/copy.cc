@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 #include <vector>
 
 #include "base/concat.h"
@@ -121,7 +122,8 @@ class DiskCopy {
 
     void write_zeros(std::uint64_t start, std::uint64_t end) {
         static const std::vector<std::byte> zeros(256 << 10);
-        SparseWriter writer(*target_);
+        std::mutex turn;
+        SparseWriter writer(*target_, turn);
         while (start < end) {
             const std::size_t count =
                 static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), end - start));

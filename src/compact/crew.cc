@@ -46,6 +46,7 @@ struct CopyCrew::State {
     std::atomic<std::uint64_t> done{0};
     std::atomic<bool> stopped{false};
 
+    std::mutex turn;   // to write
     std::mutex mutex;  // of all that follows
     std::condition_variable changed;
     std::exception_ptr error;
@@ -150,7 +151,7 @@ struct CopyCrew::State {
     }
 
     void write(const FilledChunk& chunk, CopyResult& written) {
-        SparseWriter writer(*target);
+        SparseWriter writer(*target, turn);
         std::size_t used = 0;
         for (const Piece& piece : chunk.chunk.pieces) {
             if (!has_bytes(piece)) continue;

@@ -58,7 +58,16 @@ void SparseWriter::append(std::uint64_t start, std::span<const std::byte> bytes)
     }
 }
 
+// The file system lets one thread at a time write to a file. Those that queue up for it in the kernel spin,
+// and take turns call by call; here they sleep, and what belongs together is written in one go.
 void SparseWriter::flush() {
+    if (waiting_.empty()) return;
+    std::unique_lock lock(turn_, std::defer_lock);
+    if (!target_.is_device) lock.lock();
+    write_out();
+}
+
+void SparseWriter::write_out() {
     while (!waiting_.empty()) {
         const ssize_t count = ::pwrite(target_.fd, waiting_.data(), std::min(waiting_.size(), write_size),
                                        static_cast<off_t>(start_));

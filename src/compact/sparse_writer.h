@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <span>
 
 #include "compact/copy.h"
@@ -11,7 +12,8 @@ namespace vmdkdm {
 /// For one thread; several may write to the same target.
 class SparseWriter {
   public:
-    explicit SparseWriter(const CopyTarget& target) : target_(target) {}
+    /// `turn` is shared by those that write to the same file.
+    SparseWriter(const CopyTarget& target, std::mutex& turn) : target_(target), turn_(turn) {}
 
     /// `bytes` at byte `start` of the target; they must stay as they are until flush(). How many of them are
     /// really written is returned. Throws Error (system).
@@ -21,7 +23,10 @@ class SparseWriter {
   private:
     void append(std::uint64_t start, std::span<const std::byte> bytes);
 
+    void write_out();
+
     const CopyTarget& target_;
+    std::mutex& turn_;
     std::uint64_t start_ = 0;  // of what waits to be written
     std::span<const std::byte> waiting_;
 };

@@ -21,10 +21,9 @@ SignalDelay::SignalDelay() {
 
 SignalDelay::~SignalDelay() { ::sigprocmask(SIG_SETMASK, &previous_, nullptr); }
 
+// POSIX: to ignore a signal is also to drop it when it waits.
 void SignalDelay::discard() const {
-    const sigset_t delayed = interruption_set();
-    const timespec no_time = {};
-    while (::sigtimedwait(&delayed, nullptr, &no_time) > 0) continue;
+    for (const int signal : interruptions) ::signal(signal, SIG_IGN);
 }
 
 bool interruption_pending() {

@@ -10,8 +10,8 @@ class SignalDelay {
   public:
     SignalDelay();
     ~SignalDelay();
-    /// Forgets a signal that waits: it came too late to interrupt anything, and a death by it would say that
-    /// nothing was done.
+    /// Forgets a signal that waits, and those to come: too late to interrupt anything, and a death by one
+    /// would say that nothing was done. For a process that is about to end.
     void discard() const;
     SignalDelay(const SignalDelay&) = delete;
     SignalDelay& operator=(const SignalDelay&) = delete;

@@ -5,8 +5,9 @@
 
 Each chain gets up to three faults where they hurt: fields of headers, entries of directories and tables, the ends of
 files, lines of descriptors. Asked for is an answer within a time and an amount of memory that fit the few files: either
-an error of a documented status, or a map without gaps whose data lie inside the files. `check` must tell of what is
-certainly a fault, in a bounded number of lines, and what it calls sound must be read without any.
+an error of a documented status, or a map without gaps whose data lie inside the files. What can be mapped must then be
+hashed to its end (--allow-damaged), compressed grains and all. `check` must tell of what is certainly a fault, in a
+bounded number of lines, and what it calls sound must be read without any.
 
 Exit status: 0, or 1 when something was wrong; the directory of the first such chain is kept.
 """
@@ -38,6 +39,7 @@ NASTY_NUMBERS = [0, 1, 2, 3, 7, 8, 96, 127, 128, 0x7FFFFFFF, 0x80000000, 0xFFFFF
 NASTY_LONG_NUMBERS = [*NASTY_NUMBERS, 1 << 32, 1 << 54, 1 << 55, 1 << 62, 1 << 63, (1 << 64) - 1, (1 << 64) - 512]
 HEADER_BYTES = 80  # of what is in use of every header
 HUGE_BYTES = 1 << 43
+HASHED_BYTES = 1 << 28
 
 
 class Damage(typing.NamedTuple):
@@ -126,11 +128,22 @@ def damage_text(rng, path, _extent):
     return Damage(f"line {index}: {way}")
 
 
+def damage_grains(rng, path, extent):
+    """Headers and streams of compressed grains, wherever they are hit."""
+    if extent.kind != "stream" or not extent.places.grains:
+        return None
+    for sector in rng.sample(sorted(extent.places.grains.values()), min(3, len(extent.places.grains))):
+        offset = rng.choice([0, 8, 12, 13, 14, 20, rng.randrange(400)])
+        patch(path, sector * SECTOR + offset, rng.choice([*NASTY_NUMBERS, rng.getrandbits(32)]), rng.choice([1, 4]))
+    return Damage("grains")
+
+
 def damage(rng, links, directory):
     """Damages something; says what."""
     link = rng.choice(links)
     extent = rng.choice(link.extents)
     ways = [damage_header, damage_header, damage_directory, damage_directory, damage_table, damage_table, damage_length]
+    ways += [damage_grains] * 3 if extent.kind == "stream" else []
     way = rng.choice([*ways, damage_text])
     name = link.name if way is damage_text or not extent.file_name else extent.file_name
     done = way(rng, directory / name, extent)
@@ -145,6 +158,33 @@ def shows_parent(link):
 
 def limit_memory():
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def run_limited(command, directory, limited):
+    return subprocess.run(
+        command,
+        cwd=directory,
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+        preexec_fn=limit_memory if limited else None,
+    )
+
+
+def check_hash(program, arguments, runs, directory, limited):
+    """Where the map says that there are bytes, they can be read; a hash of exabytes of zeros is not waited for."""
+    if sum(run["length"] for run in runs) > HASHED_BYTES:
+        return
+    command = [program, "hash", "--json", "--algorithm=md5", "--allow-damaged", *arguments]
+    result = run_limited(command, directory, limited)
+    message = result.stderr.decode(errors="replace")
+    if result.returncode != 0 or "Sanitizer" in message or "runtime error" in message:
+        raise Difference(f"hash: status {result.returncode}: {message}")
+    unreadable = sum(run["length"] for run in runs if run["kind"] == "unreadable")
+    compressed = sum(run["length"] for run in runs if run["kind"] == "compressed")
+    damaged = sum(damage["length"] for damage in json.loads(result.stdout)["damaged"])
+    if not unreadable <= damaged <= unreadable + compressed:
+        raise Difference(f"hash: {damaged} bytes are damaged, expected {unreadable} to {unreadable + compressed}")
 
 
 def check_status(result):
@@ -197,18 +237,13 @@ def check_chain(seed, program, directory, limited):
     options = [option for option in ("--ignore-cid", "--use-redundant", "--allow-short") if rng.random() < 0.2]
 
     def run(*words):
-        return subprocess.run(
-            [program, *words, links[0].name],
-            cwd=directory,
-            capture_output=True,
-            timeout=DEADLINE_S,
-            check=False,
-            preexec_fn=limit_memory if limited else None,
-        )
+        return run_limited([program, *words, links[0].name], directory, limited)
 
     try:
         result = run("map", "--json", *options)
         check_answer(result, links)
+        if result.returncode == 0:
+            check_hash(program, [*options, links[0].name], json.loads(result.stdout), directory, limited)
         plain_map = run("map", "--json") if options else result
         check_verdict(run("check"), plain_map, len(faults) == 1 and faults[0].is_fault)
     except (Difference, subprocess.TimeoutExpired, ValueError) as error:

@@ -72,7 +72,7 @@ TEST_CASE("a damaged stream is damage, whatever is wrong with it") {
     grain[12] = 0;
     CHECK(OneGrain(grain).inflate(108) == problem("does not inflate"));
     const std::string stream = test::zlib_stream(numbered(0, 8));
-    CHECK(OneGrain(header(8, stream.size() - 1, stream)).inflate(108) == problem("does not inflate"));
+    CHECK(OneGrain(header(8, stream.size() / 2, stream)).inflate(108) == problem("does not inflate"));
     std::string wrong_sum = stream;
     wrong_sum.back() = static_cast<char>(wrong_sum.back() + 1);
     CHECK(OneGrain(header(8, stream.size(), wrong_sum)).inflate(108) == problem("does not inflate"));

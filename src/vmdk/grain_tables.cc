@@ -138,10 +138,16 @@ GrainRuns::GrainRuns(Layer::Builder& layer, const Extent& extent)
     constexpr std::uint64_t watched_sectors = std::uint64_t{1} << 32;
     if (extent.watch_sharing)
         used_.resize(std::min(file_end_.count(), watched_sectors) / extent.grain_size.count() / 64 + 1);
-    // Each grain of the file may be a run of its own; not more at once, as few images come near that.
-    constexpr std::uint64_t most_expected = 1 << 20;
-    layer.expect(std::min({file_end_.count() / extent.grain_size.count(),
-                           extent.size.count() / extent.grain_size.count(), most_expected}));
+}
+
+void GrainRuns::expect(std::span<const TableOffset> tables, std::uint64_t entries) {
+    // 256 MiB of address space, of which no more is touched than there are runs.
+    constexpr std::uint64_t most_runs = 1 << 23;
+    const auto existing = static_cast<std::uint64_t>(std::count_if(
+        tables.begin(), tables.end(), [](const TableOffset& table) { return table.has_value(); }));
+    const std::uint64_t grain_size = extent_.grain_size.count();
+    layer_.expect(std::min({checked_multiply(existing, entries), file_end_.count() / grain_size,
+                            extent_.size.count() / grain_size, most_runs}));
 }
 
 void GrainRuns::append(std::uint64_t grains, const LayerContent& content) {

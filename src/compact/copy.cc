@@ -86,8 +86,8 @@ class DiskCopy {
         if (::fstatvfs(target_->fd, &status) != 0) return;
         const std::uint64_t free = checked_multiply(status.f_bavail, status.f_frsize);
         if (to_write_.count() > free)
-            throw Error(ErrorKind::system, concat("no room for '", target_->path, "': ", to_write_.count(),
-                                                  " bytes are to be written, and ", free,
+            throw Error(ErrorKind::system, concat("no room for '", target_->path, "'", target_->hint, ": ",
+                                                  to_write_.count(), " bytes are to be written, and ", free,
                                                   " are free: ", to_write_.count() - free, " too few"));
     }
 

@@ -21,6 +21,7 @@ struct CopyTarget {
     int fd = -1;
     std::string path;  ///< for messages
     bool is_device = false;
+    std::string hint = "";  ///< " (see --option)" that finds another place, for messages
 };
 
 struct CopyOptions {

@@ -145,12 +145,14 @@ Materialised materialise(const BlockMap& map, Extract extract, const Cache& cach
 
     cache.prepare();
     const std::string path = cache.path_of(name);
-    OutputFile output(path, capacity, true, S_IRUSR | S_IWUSR);
+    constexpr std::string_view where = "the cache (see --cache-dir)";
+    OutputFile output =
+        with_context(where, [&] { return OutputFile(path, capacity, true, S_IRUSR | S_IWUSR); });
     CopyOptions options;
     options.extract = extract;
     options.allow_damaged = allow_damaged;
     options.pass_over_unreadable = true;
-    const CopyTarget target{output.fd(), path, false};
+    const CopyTarget target{output.fd(), path, false, " (see --cache-dir)"};
     CopyResult result = copy_disk(map, &target, options, progress);
     if (!result.damaged.empty()) {
         const FilePtr file = reopened(path, output.fd());
@@ -162,7 +164,7 @@ Materialised materialise(const BlockMap& map, Extract extract, const Cache& cach
         throw Error(ErrorKind::busy, concat("'", image_path, "' was changed while it was read"));
     // Another process may have been faster; a disk may lie on its file already.
     if (FilePtr file = cache.find(name, capacity)) return {file, redirect(map, file, extract), true, {}};
-    output.publish(true);
+    with_context(where, [&] { output.publish(true); });
     FilePtr file = reopened(path, output.fd());
     return {file, redirect(map, file, extract), false, {}};
 }

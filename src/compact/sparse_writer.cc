@@ -73,7 +73,7 @@ void SparseWriter::write_out() {
                                        static_cast<off_t>(start_));
         if (count < 0 && errno == EINTR) continue;
         if (count <= 0)
-            throw system_error(concat("cannot write '", target_.path, "' at byte ", start_),
+            throw system_error(concat("cannot write '", target_.path, "' at byte ", start_, target_.hint),
                                count == 0 ? EIO : errno);
         waiting_ = waiting_.subspan(static_cast<std::size_t>(count));
         start_ += static_cast<std::uint64_t>(count);

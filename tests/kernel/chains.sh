@@ -12,21 +12,6 @@ MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=2000000000 \
 remember_images
 printf '  images and their sums: %d ms\n' $(($(now_ms) - before))
 
-# The device's own sectors, read one by one past the page cache, with zeros for what fails.
-compare_around_errors() {
-    dd if="$1" of="$work/read" bs=512 iflag=direct conv=noerror,sync status=none 2>"$work/dd" || true
-    same_bytes "$work/read" "$2"
-    local first count sector
-    while read -r first count; do
-        for sector in "$first" $((first + count - 1)); do
-            if dd if="$1" of=/dev/null bs=512 skip="$sector" count=1 iflag=direct status=none 2>"$work/dd"; then
-                fail "$1: sector $sector can be read"
-            fi
-            [[ $(<"$work/dd") == *'Input/output error'* ]] || fail "$1: sector $sector: $(<"$work/dd")"
-        done
-    done <"$2.bad"
-}
-
 mount_shows_the_snapshot() {
     mount -o ro,noload "${device}1" "$work/mnt"
     [ "$(<"$work/mnt/hello.txt")" = 'hello from the snapshot 001' ] || fail 'the file is not the one of the snapshot'

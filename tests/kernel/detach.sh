@@ -5,6 +5,7 @@ set -eu
 . "$(dirname -- "$0")/lib.sh"
 start mke2fs mkswap mount swapoff swapon umount unshare
 make_images disks 3 2
+make_grain_images inner
 remember_images
 mount_point=$work/mnt
 mkdir "$mount_point"
@@ -189,4 +190,86 @@ other=$COPROC_PID
 echo >&"${COPROC[1]}"
 wait "$other"
 must detach vmdkdm-test-disk1
+
+# ---- Devices below the disk
+
+inner=$(descriptor_of inner) below=/dev/mapper/vmdkdm-test-inner
+attach_inner() {
+    must attach --strategy exceptions "$inner"
+    printed "$below" "${below}1"
+}
+# mapped NAME...: exactly these devices are there, with or without nodes: those of a deferred detach go at once where no
+# udevd takes them away later.
+mapped() {
+    local name names=()
+    while read -r name _; do names+=("$name"); done < <(dmsetup ls)
+    [ "$(printf '%s\n' "${names[@]}" | sort)" = "$(printf '%s\n' "$@" | sort)" ] || fail "mapped are ${names[*]}"
+}
+check 'inner devices: list shows them, and which file is the exception store'
+attach_inner
+must list --json
+json_holds "$work/out" 'len(d) == 1' "d[0]['image'] == '$inner'" "d[0]['disk'] == '$below'" \
+    "sorted(e['path'] for e in d[0]['inner']) == ['$below-cow', '$below-grains', '$below-origin']" \
+    "d[0]['inner'][0]['path'] == '$below-grains'" 'len({e["device"] for e in d[0]["inner"]}) == 3' \
+    'sorted(e["exceptionStore"] for e in d[0]["lowers"]) == [False, False, True]' \
+    'all(e["file"].startswith("/run/vmdk-dm/") == e["exceptionStore"] for e in d[0]["lowers"])'
+must list
+[[ $(<"$work/out") == *vmdkdm-test-inner1* ]] || fail 'list does not show the partition'
+[[ $(<"$work/out") != *vmdkdm-test-inner-* ]] || fail 'list shows an inner device as a disk'
+
+check 'inner devices: somebody on the disk, or on one of them: named, and all stay'
+for layer in '' -grains -origin -cow; do
+    dmsetup create vmdkdm-test-top --readonly --table "0 8 linear $below$layer 0"
+    stays detach vmdkdm-test-inner
+    says "$below$layer is in use: dm device 'vmdkdm-test-top' (see --deferred)"
+    dmsetup remove vmdkdm-test-top
+done
+exec {reader}<"$below-origin"
+stays detach vmdkdm-test-inner
+says "$below-origin is in use: process $$ (bash)"
+same_bytes "$below" "$work/expected/inner"
+
+check 'inner devices: --deferred while one of them is open: the rest goes, that one with its last user'
+must detach --deferred vmdkdm-test-inner
+mapped vmdkdm-test-inner-origin
+must list --json
+json_holds "$work/out" 'len(d) == 1' 'd[0]["name"] == "vmdkdm-test-inner-origin"' 'd[0]["deferredRemove"] is True' \
+    'd[0]["inner"] == [] and d[0]["partitions"] == []' "d[0]['image'] == '$inner'"
+refuses 5 attach "$inner"
+says 'it is attached already, as /dev/mapper/vmdkdm-test-inner-origin'
+exec {reader}<&-
+nothing_left 'a deferred detach with an inner device open'
+
+check 'inner devices: --deferred while the partition is open: all are there until it is closed'
+attach_inner
+exec {reader}<"${below}1"
+must detach --deferred vmdkdm-test-inner
+mapped vmdkdm-test-inner{,1,-grains,-origin,-cow}
+same_bytes "/proc/self/fd/$reader" <(dd if="$work/expected/inner" bs=512 skip=64 count=2048 status=none)
+exec {reader}<&-
+nothing_left 'a deferred detach of a disk with inner devices'
+
+check 'inner devices: the disk was removed by hand: what is left is listed, and goes by its name or its image'
+must attach --strategy exceptions --no-partitions "$inner"
+dmsetup remove --verifyudev vmdkdm-test-inner
+must list --json
+json_holds "$work/out" 'len(d) == 1' 'd[0]["name"] == "vmdkdm-test-inner-grains"' "d[0]['image'] == '$inner'" \
+    "sorted(e['path'] for e in d[0]['inner']) == ['$below-cow', '$below-origin']" 'len(d[0]["lowers"]) == 3'
+refuses 5 attach "$inner"
+says 'it is attached already, as /dev/mapper/vmdkdm-test-inner-'
+must detach vmdkdm-test-inner-grains
+nothing_left 'detach of what was left'
+must attach --strategy exceptions --no-partitions "$inner"
+dmsetup remove --verifyudev vmdkdm-test-inner
+dmsetup remove --verifyudev vmdkdm-test-inner-grains
+exec {reader}<"$below-cow"
+stays detach "$inner"
+says "$below-cow is in use: process $$ (bash)"
+exec {reader}<&-
+must detach "$inner"
+nothing_left 'detach of origin and COW device'
+must attach --strategy exceptions --no-partitions "$inner"
+dmsetup remove --verifyudev vmdkdm-test-inner
+must detach --all
+nothing_left 'detach --all of what was left'
 conclude

@@ -5,15 +5,22 @@ set -eu
 . "$(dirname -- "$0")/lib.sh"
 start strace
 make_images small 1
+make_grain_images inner
 remember_images
-image=$images/small1/vmdkdm-test-small1.vmdk
-name=vmdkdm-test-small1
+
+# choose NAME [OPTION...]: what is attached from here on.
+choose() {
+    name=vmdkdm-test-$1
+    image=$images/$1/$name.vmdk
+    expected=$work/expected/$1
+    options=("${@:2}")
+}
 
 # attach_with INJECTION [STRACE-OPTION...]: an attach under strace; $injected tells whether it came to that.
 attach_with() {
     status=0
-    strace -o "$work/strace" -e "trace=${1%%:*}" -e "inject=$1" "${@:2}" "$vmdk_dm" attach "$image" \
-        >"$work/out" 2>"$work/err" || status=$?
+    strace -o "$work/strace" -e "trace=${1%%:*}" -e "inject=$1" "${@:2}" "$vmdk_dm" attach "${options[@]}" \
+        "$image" >"$work/out" 2>"$work/err" || status=$?
     injected=false
     while read -r line; do
         [[ $line != *'(INJECTED)'* ]] || injected=true
@@ -28,7 +35,7 @@ fail_each() {
         number=$((number + 1))
         attach_with "$1:error=$2:when=$number" "${@:4}"
         if [ "$status" -eq 0 ]; then
-            same_bytes "/dev/mapper/$name" "$work/expected/small1"
+            same_bytes "/dev/mapper/$name" "$expected"
             must detach "$name"
         else
             failed=$((failed + 1))
@@ -44,6 +51,7 @@ fail_each() {
     [ "$failed" -ge "$3" ] || fail "only $failed failures of $1 were noticed, expected at least $3"
 }
 
+choose small1
 check 'each ioctl fails: loop devices, mapped devices, messages'
 fail_each ioctl EIO 15
 check 'loop devices are taken by somebody else just before'
@@ -60,5 +68,27 @@ fail_each mknod,mknodat EPERM 2
 check 'an ordinary attach afterwards'
 must attach "$image"
 printed "/dev/mapper/$name" "/dev/mapper/${name}p1"
+must detach "$name"
+
+choose inner --strategy exceptions
+check 'inner devices: each ioctl fails'
+fail_each ioctl EIO 35
+check 'inner devices: loop devices cannot be opened; what is mapped is opened without its /dev/dm-N then'
+fail_each openat EMFILE 4 -P /dev/loop-control -P /dev/loop0 -P /dev/loop1 -P /dev/loop2
+fail_each openat EMFILE 0 -P /dev/dm-0 -P /dev/dm-1 -P /dev/dm-2 -P /dev/dm-3 -P /dev/dm-4
+check 'the exception store cannot be made, written, or extended'
+fail_each openat EOPNOTSUPP 1 -P /run/vmdk-dm
+attach_with openat:error=EOPNOTSUPP -P /run/vmdk-dm
+says "exception store of 8192 bytes in '/run/vmdk-dm' (see --run-dir): cannot make a file without a name"
+rmdir /run/vmdk-dm
+fail_each mkdir EACCES 1 -P /run/vmdk-dm
+fail_each pwrite64 ENOSPC 2
+fail_each ftruncate EFBIG 1
+check 'inner devices: nodes cannot be made'
+fail_each mknod,mknodat EPERM 5
+check 'an ordinary attach of a disk with inner devices afterwards'
+must attach "${options[@]}" "$image"
+printed "/dev/mapper/$name" "/dev/mapper/${name}1"
+same_bytes "/dev/mapper/$name" "$expected"
 must detach "$name"
 conclude

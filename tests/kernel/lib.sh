@@ -12,6 +12,7 @@ export LC_ALL=C
 
 here=$(dirname -- "${BASH_SOURCE[0]}")
 vmdk_dm=${1:?usage: ${0##*/} PATH-OF-VMDK-DM}
+[[ $vmdk_dm == /* ]] || vmdk_dm=$PWD/$vmdk_dm
 work=''
 images=''
 concluded=false
@@ -65,6 +66,12 @@ make_images() {
     "$python" "$here/images.py" "$1" "$images" "$work/expected" "${@:2}"
 }
 
+# make_grain_images KIND: see grain_images.py.
+make_grain_images() {
+    mkdir -p "$work/expected"
+    "$python" "$here/grain_images.py" "$1" "$images" "$work/expected"
+}
+
 remember_images() { image_facts >"$work/facts"; }
 
 image_facts() { (cd "$images" && find . -printf '%p %y %s %T@\n' -type f -exec sha256sum {} + | sort); }
@@ -83,6 +90,7 @@ kernel_state() {
     local path line key
     dmsetup ls
     for path in /dev/mapper/*; do echo "node $path"; done
+    for path in /run/vmdk-dm/* /run/vmdk-dm/.[!.]*; do [ ! -e "$path" ] || echo "store $path"; done
     for path in /sys/block/loop*/loop/backing_file; do
         { read -r line <"$path"; } 2>/dev/null || continue
         path=${path#/sys/block/}
@@ -150,6 +158,22 @@ printed() {
 same_bytes() { cmp -- "$1" "$2" >"$work/cmp" 2>&1 || fail "$1 is not $2: $(<"$work/cmp")"; }
 is_device() { [ -b "/dev/mapper/$1" ] || fail "there is no /dev/mapper/$1"; }
 is_gone() { [ ! -e "/dev/mapper/$1" ] || fail "/dev/mapper/$1 is still there"; }
+
+# compare_around_errors DEVICE DISK: the device's own sectors, read one by one past the page cache, with zeros for what
+# fails; and DISK.bad ("start count" per line) does fail.
+compare_around_errors() {
+    dd if="$1" of="$work/read" bs=512 iflag=direct conv=noerror,sync status=none 2>"$work/dd" || true
+    same_bytes "$work/read" "$2"
+    local first count sector
+    while read -r first count; do
+        for sector in "$first" $((first + count - 1)); do
+            if dd if="$1" of=/dev/null bs=512 skip="$sector" count=1 iflag=direct status=none 2>"$work/dd"; then
+                fail "$1: sector $sector can be read"
+            fi
+            [[ $(<"$work/dd") == *'Input/output error'* ]] || fail "$1: sector $sector: $(<"$work/dd")"
+        done
+    done <"$2.bad"
+}
 
 # json_holds FILE EXPRESSION...: the file is JSON, and each Python expression about it (d) is true.
 json_holds() {

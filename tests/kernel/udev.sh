@@ -14,6 +14,7 @@ udevadm control --ping --timeout=20 || fail 'udevd does not answer'
 udevadm settle --timeout=30
 
 make_images disks 2
+make_grain_images ext4
 remember_images
 one=$images/disk1/vmdkdm-test-disk1.vmdk
 two=$images/disk2/vmdkdm-test-disk2.vmdk
@@ -21,6 +22,7 @@ disk=/dev/mapper/vmdkdm-test-disk
 
 properties() { udevadm info --query=property "$1" >"$work/cmp"; }
 has_property() { grep -q -x -F -e "$1" "$work/cmp" || fail "udev's database lacks $1"; }
+lacks_property() { ! grep -q -e "^$1=" "$work/cmp" || fail "udev's database has $(grep -e "^$1=" "$work/cmp")"; }
 
 check 'the nodes are links made by udev, and there when attach returns'
 must attach "$one"
@@ -46,6 +48,55 @@ is_silent
 is_gone vmdkdm-test-disk1
 is_gone vmdkdm-test-disk1p1
 [ ! -e /dev/disk/by-id/dm-name-vmdkdm-test-disk1 ] || fail 'a link in /dev/disk/by-id is left'
+
+# Nothing below /dev/disk, and no record that anybody has looked into them.
+inner_devices_are_private() {
+    local path layer link target devices=()
+    for layer in origin cow grains; do
+        path=/dev/mapper/vmdkdm-test-ext4-$layer
+        { [ -L "$path" ] && [ -b "$path" ]; } || fail "$path is not a link to a device"
+        devices+=("$(readlink -f "$path")")
+        properties "$path"
+        for key in ID_FS_TYPE ID_FS_UUID ID_PART_TABLE_TYPE; do lacks_property "$key"; done
+        for flag in DISK SUBSYSTEM OTHER; do has_property "DM_UDEV_DISABLE_${flag}_RULES_FLAG=1"; done
+        ! grep -q -e '^DEVLINKS=.*/dev/disk/' "$work/cmp" || fail "$path has $(grep -e '^DEVLINKS=' "$work/cmp")"
+    done
+    for link in /dev/disk/*/*; do
+        target=$(readlink -f "$link")
+        [[ " ${devices[*]} " != *" $target "* ]] || fail "$link leads to the inner device $target"
+    done
+}
+
+check 'inner devices have nodes, and neither links under /dev/disk nor anybody who looks into them'
+must attach --strategy exceptions "$images/ext4/vmdkdm-test-ext4.vmdk"
+is_silent
+inner_devices_are_private
+check 'the disk itself is known as what it is, an ext4 with its links'
+properties /dev/mapper/vmdkdm-test-ext4
+has_property ID_FS_TYPE=ext4
+uuid=$(grep -e '^ID_FS_UUID=' "$work/cmp")
+[ /dev/disk/by-uuid/"${uuid#*=}" -ef /dev/mapper/vmdkdm-test-ext4 ] || fail 'its by-uuid link does not lead to it'
+check 'so it stays after a re-trigger'
+for layer in '' -origin -cow -grains; do
+    udevadm trigger --settle --name-match "/dev/mapper/vmdkdm-test-ext4$layer"
+done
+inner_devices_are_private
+[ /dev/disk/by-uuid/"${uuid#*=}" -ef /dev/mapper/vmdkdm-test-ext4 ] || fail 'its by-uuid link does not lead to it'
+must detach vmdkdm-test-ext4
+is_silent
+for layer in '' -origin -cow -grains; do is_gone "vmdkdm-test-ext4$layer"; done
+[ ! -L /dev/disk/by-uuid/"${uuid#*=}" ] || fail 'a link in /dev/disk/by-uuid is left'
+check 'detach --deferred of it while it is open: nobody is waited for; then all goes, links too'
+must attach --strategy exceptions "$images/ext4/vmdkdm-test-ext4.vmdk"
+exec {reader}</dev/mapper/vmdkdm-test-ext4
+before=$(now_ms)
+must detach --deferred vmdkdm-test-ext4
+is_silent
+[ $(($(now_ms) - before)) -lt 5000 ] || fail 'it waited'
+same_bytes /dev/mapper/vmdkdm-test-ext4 "$work/expected/ext4"
+for layer in -origin -cow -grains; do is_device "vmdkdm-test-ext4$layer"; done
+exec {reader}<&-
+nothing_left 'a deferred detach with udev' 10
 
 check 'two disks by turns, five times'
 for _ in 1 2 3 4 5; do

@@ -1,8 +1,10 @@
 #include "compact/materialise.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <filesystem>
 
 #include "base/concat.h"
@@ -158,6 +160,42 @@ TEST_CASE("a cache that others can write to is refused") {
     CHECK(failure_of([&] { disk.cache().prepare(); }) == expected);
     CHECK(failure_of([&] { disk.cache().entries(); }) == expected);
     CHECK(failure_of([&] { disk.materialise(Extract::compressed); }) == expected);
+}
+
+// As where the file system has no room.
+class NoFileGrows {
+  public:
+    NoFileGrows() {
+        std::signal(SIGXFSZ, SIG_IGN);
+        ::getrlimit(RLIMIT_FSIZE, &before_);
+        const rlimit none{0, before_.rlim_max};
+        ::setrlimit(RLIMIT_FSIZE, &none);
+    }
+    ~NoFileGrows() {
+        ::setrlimit(RLIMIT_FSIZE, &before_);
+        std::signal(SIGXFSZ, SIG_DFL);
+    }
+    NoFileGrows(const NoFileGrows&) = delete;
+    NoFileGrows& operator=(const NoFileGrows&) = delete;
+
+  private:
+    rlimit before_{};
+};
+
+TEST_CASE("a cache that cannot be written is refused with the option that names another") {
+    const Disk disk;
+    const Bytes capacity = to_bytes(disk.map().capacity());
+    const std::string path =
+        estimate_materialise(disk.map(), Extract::compressed, disk.cache(), disk.path).path;
+    Failure failure;
+    {
+        const NoFileGrows full;
+        failure = failure_of([&] { disk.materialise(Extract::compressed); });
+    }
+    CHECK(failure ==
+          Failure{ErrorKind::system, concat("the cache (see --cache-dir): cannot make '", path, "' ",
+                                            capacity.count(), " bytes long: File too large")});
+    CHECK(std::distance(fs::directory_iterator(disk.cache().directory()), {}) == 0);
 }
 
 TEST_CASE("an entry that is a link is not followed") {

@@ -1,4 +1,5 @@
 // vmdk-dm table: the plan, without carrying it out. Needs no root and asks nothing of the kernel.
+#include <cmath>
 #include <iomanip>
 #include <iostream>
 #include <memory>
@@ -43,7 +44,7 @@ Json cost_as_json(const Cost& cost) {
     return {{"strategy", to_string(cost.strategy)},
             {"lines", cost.lines},
             {"exceptions", cost.exceptions},
-            {"seconds", cost.seconds},
+            {"seconds", std::round(cost.seconds * 1e6) / 1e6},
             {"kernelMemory", cost.kernel_memory.count()}};
 }
 

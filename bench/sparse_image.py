@@ -115,10 +115,11 @@ def make_flat(path, size):
     """Bytes of which no page is like another."""
     block = bytearray(os.urandom(1 << 20))
     with open(path, "wb") as out:
-        for number in range(size >> 20):
+        for number in range(-(-size >> 20)):
             for page in range(0, 1 << 20, 4096):
                 struct.pack_into("<Q", block, page, number << 20 | page)
             out.write(block)
+        out.truncate(size)
 
 
 def little_endian(values):

@@ -8,9 +8,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "compact/output_file.h"
 #include "files/local_file.h"
 
@@ -34,6 +36,18 @@ std::string default_directory() {
     return home + "/.cache/vmdk-dm";
 }
 
+// Whom a file of ours belongs to there. Some file systems show another owner than who we are: hostfs of
+// User-Mode Linux, NFS. Nothing when nothing can be made.
+std::optional<uid_t> owner_of_new_files(const std::string& directory) {
+    const std::string path = concat(directory, "/.owner.", ::getpid());
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR));
+    if (!fd) return std::nullopt;
+    struct stat status = {};
+    const bool known = ::fstat(fd.get(), &status) == 0;
+    ::unlink(path.c_str());
+    return known ? std::optional(status.st_uid) : std::nullopt;
+}
+
 bool is_entry_name(const std::string& name) { return !name.starts_with('.') && name.ends_with(".raw"); }
 
 }  // namespace
@@ -52,7 +66,7 @@ bool Cache::check_directory() const {
     }
     if (!S_ISDIR(status.st_mode))
         throw Error(ErrorKind::refused, concat("the cache '", directory_, "' is not a directory"));
-    if (status.st_uid != ::geteuid())
+    if (status.st_uid != ::geteuid() && status.st_uid != owner_of_new_files(directory_))
         throw Error(ErrorKind::refused,
                     concat("the cache '", directory_, "' belongs to another user (see --cache-dir)"));
     if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)

@@ -22,16 +22,30 @@ void write_at(int fd, Bytes offset, std::span<const std::byte> bytes) {
     }
 }
 
+UniqueFd make_nameless_file(const std::string& directory) {
+    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+        throw system_error("cannot make the directory", errno);
+    UniqueFd file(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    if (!file) throw system_error("cannot make a file without a name", errno);
+    return file;
+}
+
 }  // namespace
+
+bool can_hold_store(const std::string& directory) {
+    try {
+        make_nameless_file(directory);
+        return true;
+    } catch (const Error&) {
+        return false;
+    }
+}
 
 UniqueFd write_store(const ExceptionStore& store, const std::string& directory) {
     return with_context(concat("exception store of ", store.written_size().count(), " bytes in '", directory,
                                "' (see --run-dir)"),
                         [&] {
-                            if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
-                                throw system_error("cannot make the directory", errno);
-                            UniqueFd file(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-                            if (!file) throw system_error("cannot make a file without a name", errno);
+                            UniqueFd file = make_nameless_file(directory);
                             store.write([&](Bytes offset, std::span<const std::byte> bytes) {
                                 write_at(file.get(), offset, bytes);
                             });

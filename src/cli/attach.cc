@@ -8,6 +8,7 @@
 
 #include "attach/guard.h"
 #include "attach/in_place.h"
+#include "attach/store_file.h"
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/cache_options.h"
@@ -97,6 +98,19 @@ std::optional<CopyStep> copy_first(const AttachCommandOptions& options, OpenImag
     return copied;
 }
 
+// The plan; line by line where there is no place for the store that would be cheaper.
+Plan feasible_plan(const AttachCommandOptions& options, OpenImage& opened) {
+    Plan plan = plan_for(opened, options.shape);
+    if (options.shape.strategy != "auto" || plan.cost.exceptions == 0 || can_hold_store(options.run_dir))
+        return plan;
+    opened.notes.push_back(concat("'", options.run_dir,
+                                  "' cannot hold an exception store (see --run-dir): the disk is shown line "
+                                  "by line, which takes longer to load"));
+    PlanShapeOptions linear = options.shape;
+    linear.strategy = "linear";
+    return plan_for(opened, linear);
+}
+
 void run(const AttachCommandOptions& options) {
     OpenImage opened = open_image(options.image);
     // A signal that comes when the disk stands already comes too late: the paths are printed, the status is
@@ -105,7 +119,7 @@ void run(const AttachCommandOptions& options) {
     with_context(concat("cannot attach '", options.image.image, "'"), [&] {
         if (!options.image.allow_damaged) refuse_damage(opened);
         const std::optional<CopyStep> copied = copy_first(options, opened);
-        const Plan plan = plan_for(opened, options.shape);
+        const Plan plan = feasible_plan(options, opened);
         const AttachResult result = attach_plan(options, plan, opened);
         print_notes(opened.notes);
         options.json ? print_as_json(result, plan, opened.image(), copied) : print_as_text(result);

@@ -56,5 +56,12 @@ attach_as() {
 attach_as linear 200 map0 map1
 attach_as exceptions 60 origin cow
 attach_as auto 60 origin cow
+check 'where there is no place for a store, auto shows the disk line by line and says so'
+must attach --run-dir "$work/missing/run" "$image"
+says "cannot hold an exception store (see --run-dir)"
+is_device "$name-map1"
+must detach "$name"
+nothing_left 'auto without a store'
+
 [ "$(stat -c '%s %b %y' "$image")" = "$facts" ] || fail 'the image has changed'
 conclude

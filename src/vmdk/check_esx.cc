@@ -16,24 +16,14 @@ namespace vmdkdm {
 namespace {
 
 // What both kinds have in common.
-class EsxCheck {
+class EsxCheck : protected FileChecker {
   protected:
     EsxCheck(const File& file, Sectors capacity, Sectors grain_size, Findings& findings)
-        : file_(file),
-          findings_(findings),
+        : FileChecker(file, findings),
           file_end_(whole_sectors(file.size())),
           capacity_(capacity),
           grain_size_(grain_size) {
         use_.set_size(FilePart::grain, grain_size);
-    }
-
-    template <class... Parts>
-    void fault(FindingKind kind, Bytes offset, const Parts&... parts) {
-        findings_.faults.add(kind, file_.path(), offset, [&] { return concat(parts...); });
-    }
-    template <class... Parts>
-    void note(FindingKind kind, Bytes offset, const Parts&... parts) {
-        findings_.notes.add(kind, file_.path(), offset, [&] { return concat(parts...); });
     }
 
     std::uint64_t grains() const {
@@ -50,8 +40,6 @@ class EsxCheck {
             use_.add(FilePart::grain, number, sector, needed);
     }
 
-    const File& file_;
-    Findings& findings_;
     Sectors file_end_;
     Sectors capacity_;
     Sectors grain_size_;

@@ -36,12 +36,11 @@ std::vector<TableOffset> offsets_of(const Directory& directory) {
     return offsets;
 }
 
-class SparseCheck {
+class SparseCheck : FileChecker {
   public:
     SparseCheck(const File& file, const SparseHeader& header, Findings& findings)
-        : file_(file),
+        : FileChecker(file, findings),
           header_(header),
-          findings_(findings),
           file_end_(whole_sectors(file.size())),
           lowest_grain_(lowest_grain(file, header)) {
         use_.set_size(FilePart::table, table_sectors());
@@ -71,15 +70,6 @@ class SparseCheck {
   private:
     std::size_t table_bytes() const { return std::size_t{header_.entries_per_table} * 4; }
     Sectors table_sectors() const { return whole_sectors(Bytes(table_bytes() + sector_size - 1)); }
-
-    template <class... Parts>
-    void fault(FindingKind kind, Bytes offset, const Parts&... parts) {
-        findings_.faults.add(kind, file_.path(), offset, [&] { return concat(parts...); });
-    }
-    template <class... Parts>
-    void note(FindingKind kind, Bytes offset, const Parts&... parts) {
-        findings_.notes.add(kind, file_.path(), offset, [&] { return concat(parts...); });
-    }
 
     void check_header() {
         constexpr Bytes at_version(4);
@@ -222,9 +212,7 @@ class SparseCheck {
         return bytes;
     }
 
-    const File& file_;
     const SparseHeader& header_;
-    Findings& findings_;
     Sectors file_end_;
     Sectors lowest_grain_;
     FileUse use_;

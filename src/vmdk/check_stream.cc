@@ -45,12 +45,11 @@ std::string size_fault(const File& file, const SparseHeader& header, Sectors sec
     return "";
 }
 
-class MarkerWalk {
+class MarkerWalk : FileChecker {
   public:
     MarkerWalk(const File& file, const SparseHeader& header, FileUse& use, Findings& findings)
-        : file_(file),
+        : FileChecker(file, findings),
           header_(header),
-          findings_(findings),
           known_(use.sorted()),
           end_(whole_sectors(file.size() + Bytes(sector_size - 1))) {}
 
@@ -65,8 +64,7 @@ class MarkerWalk {
   private:
     template <class... Parts>
     void fault(Sectors sector, const Parts&... parts) {
-        findings_.faults.add(FindingKind::stream, file_.path(), to_bytes(sector),
-                             [&] { return concat(parts...); });
+        FileChecker::fault(FindingKind::stream, to_bytes(sector), parts...);
     }
 
     // Returns whether the walk goes on.
@@ -174,9 +172,7 @@ class MarkerWalk {
         }
     }
 
-    const File& file_;
     const SparseHeader& header_;
-    Findings& findings_;
     std::span<const FileUse::Stretch> known_;
     std::size_t next_ = 0;  // of known_, the first that is not behind
     Sectors end_;           // of the file, a part-sector counted

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/concat.h"
 #include "base/error.h"
 #include "base/units.h"
 #include "files/file.h"
@@ -73,6 +74,24 @@ struct Findings {
     FindingList faults;
     FindingList notes;
     bool sound() const { return faults.count() == 0; }
+};
+
+/// For a class that looks at one file: what it says goes to the findings, with the file's name.
+class FileChecker {
+  protected:
+    FileChecker(const File& file, Findings& findings) : file_(file), findings_(findings) {}
+
+    template <class... Parts>
+    void fault(FindingKind kind, Bytes offset, const Parts&... parts) {
+        findings_.faults.add(kind, file_.path(), offset, [&] { return concat(parts...); });
+    }
+    template <class... Parts>
+    void note(FindingKind kind, Bytes offset, const Parts&... parts) {
+        findings_.notes.add(kind, file_.path(), offset, [&] { return concat(parts...); });
+    }
+
+    const File& file_;
+    Findings& findings_;
 };
 
 }  // namespace vmdkdm

@@ -72,17 +72,13 @@ void print_list(const FindingList& list, const std::string& image_path, std::ost
         if (count > 0) out << before << "... and " << count << " more of kind '" << to_string(kind) << "'\n";
 }
 
-std::string plural(std::uint64_t count, std::string_view word) {
-    return concat(count, " ", word, count == 1 ? "" : "s");
-}
-
 void print_as_text(const CheckedImage& checked, const std::string& image) {
     print_list(checked.findings.notes, checked.path, std::cerr, "vmdk-dm: note: ");
     print_list(checked.findings.faults, checked.path, std::cout, "");
     std::cout << image << ": "
-              << (checked.findings.sound() ? "sound" : plural(checked.findings.faults.count(), "fault"))
-              << " (" << plural(checked.chain.images.size(), "layer") << ", " << plural(checked.files, "file")
-              << ")\n";
+              << (checked.findings.sound() ? "sound" : counted(checked.findings.faults.count(), "fault"))
+              << " (" << counted(checked.chain.images.size(), "layer") << ", "
+              << counted(checked.files, "file") << ")\n";
 }
 
 // Compressed grains that do not inflate, of every layer: also those that its child hides.

@@ -6,6 +6,8 @@
 #include <iostream>
 #include <sstream>
 
+#include "base/concat.h"
+
 namespace vmdkdm {
 namespace {
 
@@ -54,6 +56,10 @@ void TextTable::print(std::size_t indent) const {
         line.resize(line.find_last_not_of(' ') + 1);
         std::cout << line << "\n";
     }
+}
+
+std::string counted(std::uint64_t count, std::string_view word) {
+    return concat(count, " ", word, count == 1 ? "" : "s");
 }
 
 std::string human_size(Bytes size) {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/units.h"
@@ -35,6 +36,9 @@ class TextTable {
     std::vector<Align> align_;
     std::vector<std::vector<std::string>> rows_;
 };
+
+/// "1 line", "2 lines".
+std::string counted(std::uint64_t count, std::string_view word);
 
 /// "1.5 GiB", for people.
 std::string human_size(Bytes size);

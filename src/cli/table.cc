@@ -84,9 +84,8 @@ void print_as_json(const Plan& plan, const std::optional<CopyStep>& copy) {
 
 std::string cost_as_text(const Cost& cost) {
     std::ostringstream text;
-    text << to_string(cost.strategy) << ": " << cost.lines << (cost.lines == 1 ? " line, " : " lines, ");
-    if (cost.exceptions > 0)
-        text << cost.exceptions << (cost.exceptions == 1 ? " exception, " : " exceptions, ");
+    text << to_string(cost.strategy) << ": " << counted(cost.lines, "line") << ", ";
+    if (cost.exceptions > 0) text << counted(cost.exceptions, "exception") << ", ";
     text << std::fixed << std::setprecision(2) << cost.seconds << " s to load, "
          << human_size(cost.kernel_memory) << " of kernel memory";
     return text.str();
@@ -103,7 +102,8 @@ void print_as_text(const Plan& plan, const std::optional<CopyStep>& copy) {
         if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
             std::cout << "loop " << namer(PlannedDevice{i}) << " " << access_of(plan) << " "
                       << plan.loop_block_size << " "
-                      << (lower.store ? concat("(store of ", lower.store->exceptions().size(), " exceptions)")
+                      << (lower.store ? concat("(store of ",
+                                               counted(lower.store->exceptions().size(), "exception"), ")")
                                       : lower.file->path())
                       << "\n";
     for (const DevicePlan* device : plan.devices()) {

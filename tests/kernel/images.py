@@ -284,8 +284,8 @@ def make_disks(count, partitions="1"):
 
 
 def make_quarantine():
-    """`clone`: partitions for what a host looks for, the first an ext4, in one file, which the test fills. And what can be
-    found at the first byte of a file: `whole`, an ext4, and `pv`, which the test fills."""
+    """`clone`: partitions for what a host looks for, the first an ext4, in one file, which the test fills. `two`: partitions
+    1 and 12. And what can be found at the first byte of a file: `whole`, an ext4, and `pv`, which the test fills."""
     mib = 2048
     places = {1: (1, 2), 2: (3, 8), 3: (11, 4), 4: (15, 4), 5: (19, 1), 6: (20, 18), 12: (38, 1)}
     fs = ext4(2 << 20)
@@ -293,6 +293,8 @@ def make_quarantine():
                {number: (first * mib, count * mib, f"vmdkdm-test-{number}")
                 for number, (first, count) in places.items()})
     Image("clone", "monolithicFlat").file("clone-flat.vmdk", disk).extent("clone-flat.vmdk", 40 * mib)
+    disk = gpt(bytes(2 * mib * SECTOR), {1: (mib, 64, "one"), 12: (mib + 64, 64, "twelve")})
+    Image("two").file("two-flat.vmdk", disk).extent("two-flat.vmdk", 2 * mib)
     Image("whole").file("whole-flat.vmdk", fs).extent("whole-flat.vmdk", 2 * mib)
     Image("pv").file("pv-flat.vmdk", bytes(8 * mib * SECTOR)).extent("pv-flat.vmdk", 8 * mib)
 

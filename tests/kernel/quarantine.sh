@@ -41,6 +41,7 @@ fill_images >"$work/fill" 2>&1 || { cat "$work/fill" && fail 'the images cannot 
 cp "$images/clone/clone-flat.vmdk" "$work/host.raw"
 remember_images
 clone=$images/clone/vmdkdm-test-clone.vmdk
+two=$images/two/vmdkdm-test-two.vmdk
 whole=$images/whole/vmdkdm-test-whole.vmdk
 pv=$images/pv/vmdkdm-test-pv.vmdk
 partitions=(1 2 3 4 5 6 12)
@@ -107,6 +108,11 @@ for action in change add; do
     not_looked_into "${mapped[@]}" "$loop"
     no_automation
     for number in "${partitions[@]}"; do is_link "vmdkdm-test-clone-part$number" "vmdkdm-test-clone$number"; done
+done
+check 'but systemd may mount what fstab says of it, after a coldplug too'
+for device in "${mapped[@]}"; do
+    properties "$device"
+    has_property SYSTEMD_READY=1
 done
 check 'list tells that it is not exposed'
 must list --json
@@ -243,14 +249,14 @@ losetup --detach "$host"
 settle
 
 check 'links of names that end in a digit, with a delimiter of the user, and with any sign that a name may have'
-must attach --name vmdkdm-test-7 "$clone"
+must attach --name vmdkdm-test-7 "$two"
 is_link vmdkdm-test-7-part12 vmdkdm-test-7p12
 must detach --all
-must attach --name vmdkdm-test-7 --delimiter _7- "$clone"
+must attach --name vmdkdm-test-7 --delimiter _7- "$two"
 is_link vmdkdm-test-7-part12 vmdkdm-test-7_7-12
 must detach --all
 name='vmdkdm-test-a#b+c.d:e=f@g_h'
-must attach --name "$name" --delimiter -part "$clone"
+must attach --name "$name" --delimiter -part "$two"
 is_link "$name" "$name"
 is_link "$name-part1" "$name-part1"
 must detach --all
@@ -259,7 +265,7 @@ no_links_of_ours
 
 check 'without udevd nobody knows whether a disk is exposed'
 stop_udevd
-must attach "$clone"
+must attach "$two"
 must list --json
 json_holds "$work/out" "d[0]['exposed'] is None"
 must detach --all

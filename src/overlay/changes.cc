@@ -64,14 +64,13 @@ std::uint64_t group_of(const Exception& exception) { return exception.old_chunk 
 
 class LayerOfChanges {
   public:
-    LayerOfChanges(const FilePtr& file, Bytes start, Sectors capacity, Sectors chunk, std::uint32_t depth)
+    LayerOfChanges(const FilePtr& file, const CowArea& cow, Sectors capacity, Sectors chunk)
         : file_(file),
-          start_(whole_sectors(start)),
+          start_(whole_sectors(cow.start)),
           capacity_(capacity),
           chunk_(chunk),
-          end_(whole_sectors(file->size())),
-          depth_(depth),
-          index_(layer_.add_file(file, depth)) {}
+          chunks_(cow.size.count() / to_bytes(chunk).count()),
+          index_(layer_.add_file(file, 0)) {}
 
     // In the order of the disk; false for a chunk beyond the disk's end, which nobody ever asks for.
     bool add(std::uint64_t old_chunk, std::uint64_t new_chunk) {
@@ -81,9 +80,9 @@ class LayerOfChanges {
         layer_.append(position - layer_.length(), Unallocated{});
         const Sectors length = std::min(chunk_, capacity_ - position);
         if (const char* fault = fault_of(new_chunk))
-            layer_.append(length,
-                          Unreadable{depth_, layer_.add_reason({Reason::Kind::damage,
-                                                                concat("'", file_->path(), "': ", fault)})});
+            layer_.append(
+                length, Unreadable{0, layer_.add_reason(
+                                          {Reason::Kind::damage, concat("'", file_->path(), "': ", fault)})});
         else
             layer_.append(length, Stored{index_, start_ + Sectors(new_chunk * chunk_.count())});
         return true;
@@ -97,8 +96,7 @@ class LayerOfChanges {
   private:
     const char* fault_of(std::uint64_t new_chunk) const {
         if (is_metadata(chunk_, new_chunk)) return "a changed chunk lies in the tables of the overlay";
-        const std::uint64_t chunks = (end_ - start_).count() / chunk_.count();
-        return new_chunk < chunks ? nullptr : "a changed chunk lies beyond the end of the overlay";
+        return new_chunk < chunks_ ? nullptr : "a changed chunk lies beyond the end of the overlay";
     }
 
     Layer::Builder layer_;
@@ -106,8 +104,7 @@ class LayerOfChanges {
     Sectors start_;
     Sectors capacity_;
     Sectors chunk_;
-    Sectors end_;
-    std::uint32_t depth_;
+    std::uint64_t chunks_;  // of the COW area
     FileIndex index_;
 };
 
@@ -119,16 +116,17 @@ Layer unchanged(Sectors capacity) {
 
 }  // namespace
 
-Changes read_changes(const FilePtr& file, Bytes start, Sectors capacity, std::uint32_t depth,
+Changes read_changes(const FilePtr& file, Bytes start, Bytes size, Sectors capacity,
                      std::vector<std::string>& notes) {
-    std::optional<FoundStore> found = with_context(
-        concat("'", file->path(), "'"), [&] { return read_exception_store(*file, start, capacity); });
+    const CowArea cow{file.get(), start, size};
+    std::optional<FoundStore> found =
+        with_context(concat("'", file->path(), "'"), [&] { return read_exception_store(cow, capacity); });
     if (!found) return {unchanged(capacity), Sectors(0), true, 0, Bytes(0)};
 
     std::vector<Exception>& listed = found->exceptions;
     std::stable_sort(listed.begin(), listed.end(),
                      [](const Exception& a, const Exception& b) { return group_of(a) < group_of(b); });
-    LayerOfChanges layer(file, start, capacity, found->chunk, depth);
+    LayerOfChanges layer(file, cow, capacity, found->chunk);
     std::uint64_t count = 0;
     for (auto first = listed.begin(); first != listed.end();) {
         const std::uint64_t group = group_of(*first);
@@ -147,9 +145,9 @@ Changes read_changes(const FilePtr& file, Bytes start, Sectors capacity, std::ui
                                "' is not valid any more: the kernel could not write to it, and "
                                "what came after that is lost"));
     const std::uint64_t chunk_bytes = to_bytes(found->chunk).count();
-    const std::uint64_t in_file = (file->size() - start).count() / chunk_bytes;
+    const std::uint64_t chunks = size.count() / chunk_bytes;
     return {std::move(layer).finish(), found->chunk, found->valid, count,
-            Bytes(std::min(found->next_free, in_file) * chunk_bytes)};
+            Bytes(std::min(found->next_free, chunks) * chunk_bytes)};
 }
 
 }  // namespace vmdkdm

@@ -15,14 +15,14 @@ struct Changes {
     Sectors chunk;                  ///< 0 when nothing was ever attached through the overlay
     bool valid = true;              ///< false: the kernel gave it up, as it could not write to the file
     std::uint64_t chunk_count = 0;  ///< of the disk's chunks that are changed
-    Bytes used;  ///< of the file from `start` on, tables included: what the kernel's status says
+    Bytes used;                     ///< of the COW area, tables included: what the kernel's status says
 };
 
-/// The changes that were committed to a COW device that begins at byte `start` of the file and ends where
-/// that ends: those that the kernel would show if the disk were attached now. A changed chunk that lies
-/// beyond the end of the file or among the store's own tables is unreadable (damage). `depth` is that of the
-/// layer. Throws Error (format) for what is no exception store.
-Changes read_changes(const FilePtr& file, Bytes start, Sectors capacity, std::uint32_t depth,
+/// The changes that were committed to `size` bytes of the file from byte `start` on: those that the kernel
+/// would show if the disk were attached now. A changed chunk that lies beyond their end or among the store's
+/// own tables is unreadable (damage). The layer is of depth 0. Throws Error (format) for what is no exception
+/// store.
+Changes read_changes(const FilePtr& file, Bytes start, Bytes size, Sectors capacity,
                      std::vector<std::string>& notes);
 
 }  // namespace vmdkdm

@@ -51,8 +51,7 @@ constexpr std::uint64_t read_size = 256 << 10;
 
 class StoreReader {
   public:
-    StoreReader(const File& file, Bytes start, Sectors capacity)
-        : file_(file), start_(start), capacity_(capacity) {}
+    StoreReader(const CowArea& cow, Sectors capacity) : cow_(cow), capacity_(capacity) {}
 
     std::optional<FoundStore> read() {
         if (!read_header()) return std::nullopt;
@@ -67,9 +66,9 @@ class StoreReader {
 
     // False for a magic number of 0, by which the kernel knows a COW device that is new.
     bool read_header() {
-        if (file_.size() < start_ + Bytes(header_bytes)) fail("not an exception store");
+        if (cow_.size < Bytes(header_bytes)) fail("not an exception store");
         std::array<std::byte, header_bytes> header{};
-        file_.read_at(start_, header);
+        cow_.file->read_at(cow_.start, header);
         if (load_le32(header, magic_offset) == 0) return false;
         if (load_le32(header, magic_offset) != magic) fail("not an exception store");
         if (load_le32(header, version_offset) != version)
@@ -86,11 +85,11 @@ class StoreReader {
     // False when the list ends in it.
     bool read_area(std::uint64_t area) {
         const std::uint64_t size = chunk_bytes(store_.chunk);
-        const Bytes begin = start_ + Bytes(checked_multiply(area_position(store_.chunk, area), size));
-        if (begin + Bytes(size) > file_.size()) fail("the exception store ends inside its list");
+        const Bytes begin(checked_multiply(area_position(store_.chunk, area), size));
+        if (begin + Bytes(size) > cow_.size) fail("the exception store ends inside its list");
         buffer_.resize(std::min(size, read_size));
         for (std::uint64_t done = 0; done < size; done += buffer_.size()) {
-            file_.read_at(begin + Bytes(done), buffer_);
+            cow_.file->read_at(cow_.start + begin + Bytes(done), buffer_);
             if (!take(buffer_)) return false;
         }
         return true;
@@ -116,8 +115,7 @@ class StoreReader {
         store_.next_free = is_metadata(store_.chunk, next) ? next + 1 : next;
     }
 
-    const File& file_;
-    Bytes start_;
+    const CowArea& cow_;
     Sectors capacity_;
     std::uint64_t most_ = 0;
     FoundStore store_;
@@ -169,8 +167,8 @@ bool is_metadata(Sectors chunk, std::uint64_t number) {
     return number == 0 || (number - 1) % (exceptions_per_area(chunk) + 1) == 0;
 }
 
-std::optional<FoundStore> read_exception_store(const File& file, Bytes start, Sectors capacity) {
-    return StoreReader(file, start, capacity).read();
+std::optional<FoundStore> read_exception_store(const CowArea& cow, Sectors capacity) {
+    return StoreReader(cow, capacity).read();
 }
 
 }  // namespace vmdkdm

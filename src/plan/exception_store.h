@@ -64,10 +64,15 @@ struct FoundStore {
     std::uint64_t next_free = 0;        ///< the chunk at which the kernel would go on
 };
 
-/// The exceptions that the kernel would find on a COW device that begins at byte `start` of the file and ends
-/// where that ends. Nothing where no store was ever begun. Throws Error (format) where the kernel would
-/// refuse the store, and for one that lists more chunks than a disk of `capacity` has.
-std::optional<FoundStore> read_exception_store(const File& file, Bytes start,
-                                               Sectors capacity = max_capacity);
+/// A COW device: a part of a file, which must lie inside it.
+struct CowArea {
+    const File* file = nullptr;
+    Bytes start;
+    Bytes size;
+};
+
+/// The exceptions that the kernel would find. Nothing where no store was ever begun. Throws Error (format)
+/// where the kernel would refuse the store, and for one that lists more chunks than a disk of `capacity` has.
+std::optional<FoundStore> read_exception_store(const CowArea& cow, Sectors capacity = max_capacity);
 
 }  // namespace vmdkdm

@@ -206,30 +206,23 @@ ImageChain read_chain(const std::string& path, FileOpener& opener, const ChainRu
     return std::move(partial.chain);
 }
 
-std::vector<Layer> read_layers(const ImageChain& chain, FileOpener& opener, const ReadRules& rules,
-                               std::vector<std::string>& notes, std::uint32_t top_depth) {
+BlockMap map_chain(const ImageChain& chain, FileOpener& opener, const ReadRules& rules,
+                   std::vector<std::string>& notes) {
     std::vector<Layer> layers;
     SparseFiles sparse_files;
-    for (std::uint32_t link = 0; link < chain.images.size(); ++link) {
-        const Image& image = chain.images[link];
-        const auto read = [&] {
-            return read_layer(image, top_depth + link, opener, rules, notes, sparse_files);
-        };
-        layers.push_back(link == 0 ? read() : with_context(concat("parent '", image.path, "'"), read));
+    for (std::uint32_t depth = 0; depth < chain.images.size(); ++depth) {
+        const Image& image = chain.images[depth];
+        const auto read = [&] { return read_layer(image, depth, opener, rules, notes, sparse_files); };
+        layers.push_back(depth == 0 ? read() : with_context(concat("parent '", image.path, "'"), read));
         const Sectors size = layers.back().capacity();
-        if (link > 0 && size != layers[link - 1].capacity())
+        if (depth > 0 && size != layers[depth - 1].capacity())
             notes.push_back(concat("'", image.path, "' has ", size.count(), " sectors, its child ",
-                                   layers[link - 1].capacity().count(),
-                                   size < layers[link - 1].capacity()
+                                   layers[depth - 1].capacity().count(),
+                                   size < layers[depth - 1].capacity()
                                        ? "; beyond the parent's end there are zeros"
                                        : "; the rest of the parent is not seen"));
     }
-    return layers;
-}
-
-BlockMap map_chain(const ImageChain& chain, FileOpener& opener, const ReadRules& rules,
-                   std::vector<std::string>& notes) {
-    return flatten(read_layers(chain, opener, rules, notes));
+    return flatten(std::move(layers));
 }
 
 }  // namespace vmdkdm

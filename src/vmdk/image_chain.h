@@ -39,10 +39,6 @@ PartialChain read_partial_chain(Image image, FileOpener& opener, const ChainRule
 /// Leaves `layer` (0 the image itself) and what is below it. Throws Error (usage) when there is none such.
 void drop_newer_layers(ImageChain& chain, const std::string& path, unsigned layer);
 
-/// What each link says, top first; the top one is of depth `top_depth`. Throws Error as map_chain does.
-std::vector<Layer> read_layers(const ImageChain& chain, FileOpener& opener, const ReadRules& rules,
-                               std::vector<std::string>& notes, std::uint32_t top_depth = 0);
-
 /// The disk of the whole chain. Throws Error when links share a sparse file: the tables in it are one link's.
 BlockMap map_chain(const ImageChain& chain, FileOpener& opener, const ReadRules& rules,
                    std::vector<std::string>& notes);

@@ -12,7 +12,7 @@ namespace {
 
 void check_changes(const FilePtr& file, Sectors capacity, std::size_t input_bytes) {
     std::vector<std::string> notes;
-    const Changes changes = read_changes(file, Bytes(0), capacity, 0, notes);
+    const Changes changes = read_changes(file, Bytes(0), file->size(), capacity, notes);
     Sectors next;
     std::size_t changed = 0;
     for (const auto& run : changes.layer) {

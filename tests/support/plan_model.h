@@ -35,7 +35,7 @@ class PlanModel {
         });
         const MemoryFile file("/store", {}, std::move(bytes_of_file), store.size());
         std::map<std::uint64_t, std::uint64_t> chunks;
-        const FoundStore found = read_exception_store(file, Bytes(0)).value();
+        const FoundStore found = read_exception_store({&file, Bytes(0), file.size()}).value();
         for (const Exception& exception : found.exceptions)
             if (!chunks.emplace(exception.old_chunk, exception.new_chunk).second)
                 throw std::logic_error("a chunk has two exceptions");

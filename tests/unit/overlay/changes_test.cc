@@ -29,7 +29,7 @@ struct Read {
 Read changes_of(const std::vector<Exception>& exceptions, Sectors capacity) {
     Read read;
     const Changes changes = read_changes(file_with_store("/o", start, chunk, exceptions, file_size), start,
-                                         capacity, 0, read.notes);
+                                         file_size - start, capacity, read.notes);
     CHECK(changes.layer.capacity() == capacity);
     CHECK(changes.valid);
     CHECK(changes.chunk == chunk);
@@ -61,7 +61,7 @@ TEST_CASE("an overlay that nothing was written to changes nothing") {
     CHECK(changes_of({}, Sectors(11)).shown == "0+11 unallocated\n");
     std::vector<std::string> notes;
     const auto zeros = std::make_shared<test::MemoryFile>("/o", FileIdentity{}, "", file_size);
-    const Changes changes = read_changes(zeros, start, Sectors(11), 0, notes);
+    const Changes changes = read_changes(zeros, start, file_size - start, Sectors(11), notes);
     CHECK(show(changes.layer) == "0+11 unallocated\n");
     CHECK((changes.chunk == Sectors(0) && changes.used == Bytes(0) && changes.valid));
 }
@@ -70,8 +70,8 @@ TEST_CASE("a list of several areas is read to its end") {
     std::vector<Exception> list;
     for (std::uint64_t i = 0; i < 600; ++i) list.push_back({600 - i, 2 + i + (i + 1) / per_area});
     std::vector<std::string> notes;
-    const Changes changes =
-        read_changes(file_with_store("/o", start, chunk, list, file_size), start, Sectors(8000), 0, notes);
+    const Changes changes = read_changes(file_with_store("/o", start, chunk, list, file_size), start,
+                                         file_size - start, Sectors(8000), notes);
     CHECK(changes.chunk_count == 600);
     CHECK(notes.empty());
 }
@@ -106,7 +106,7 @@ TEST_CASE("what is no store is refused by the name of its file") {
     std::vector<std::string> notes;
     const auto text =
         std::make_shared<test::MemoryFile>("/o", FileIdentity{}, std::string(2 << 20, 'x'), Bytes(2 << 20));
-    CHECK(failure_of([&] { read_changes(text, start, Sectors(8), 0, notes); }) ==
+    CHECK(failure_of([&] { read_changes(text, start, Bytes(1 << 20), Sectors(8), notes); }) ==
           Failure{ErrorKind::format, "'/o': not an exception store"});
 }
 

@@ -28,7 +28,7 @@ FoundStore found_in(const std::vector<std::byte>& bytes) {
     const test::MemoryFile file("/cow", {},
                                 std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
                                 Bytes(bytes.size()));
-    return read_exception_store(file, Bytes(0)).value();
+    return read_exception_store({&file, Bytes(0), file.size()}).value();
 }
 
 std::vector<std::byte> file_of(const ExceptionStore& store) {
@@ -108,7 +108,7 @@ TEST_CASE("a snapshot that the kernel gave up can be read") {
 
 TEST_CASE("zeros are a store that was never begun") {
     const test::MemoryFile zeros("/cow", {}, "", Bytes(1 << 20));
-    CHECK_FALSE(read_exception_store(zeros, Bytes(4096)));
+    CHECK_FALSE(read_exception_store({&zeros, Bytes(4096), Bytes(1 << 19)}));
 }
 
 TEST_CASE("a store begins anywhere in a file, and its next chunk is the kernel's") {
@@ -117,7 +117,7 @@ TEST_CASE("a store begins anywhere in a file, and its next chunk is the kernel's
     text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     const Bytes size(text.size());
     const test::MemoryFile file("/cow", {}, text, size);
-    const FoundStore found = read_exception_store(file, Bytes(8192)).value();
+    const FoundStore found = read_exception_store({&file, Bytes(8192), size - Bytes(8192)}).value();
     CHECK(found.exceptions == std::vector<Exception>{{5, 2}, {6, per_area + 1}});
     // Chunk per_area + 2 is where the next area goes.
     CHECK(found.next_free == per_area + 3);
@@ -131,7 +131,7 @@ TEST_CASE("a store claims no more than the disk has, and no impossible chunk") {
         const test::MemoryFile file("/cow", {},
                                     std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
                                     Bytes(bytes.size()));
-        return failure_of([&] { read_exception_store(file, Bytes(0), capacity); }).text;
+        return failure_of([&] { read_exception_store({&file, Bytes(0), file.size()}, capacity); }).text;
     };
     CHECK(refusal({{0, 2}, {1, 3}}, Sectors(9)) == "(no error)");
     CHECK(refusal({{0, 2}, {1, 3}}, Sectors(8)) ==

@@ -54,7 +54,7 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check
+            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check overlay
         fi
         return
     fi
@@ -70,11 +70,14 @@ _vmdk_dm() {
     detach) options=(--all --deferred --no-udev --json) ;;
     list) options=(--json) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
-    map) options=("${image_options[@]}" --deep --json) ;;
+    map) options=("${image_options[@]}" --overlay --accept-touched --deep --json) ;;
     compact)
-        options=("${image_options[@]}" --to-device --force --hash --no-sync --progress --json)
+        options=("${image_options[@]}" --overlay --accept-touched --to-device --force --hash --no-sync --progress --json)
         ;;
-    hash) options=("${image_options[@]}" --algorithm --progress --json) ;;
+    hash) options=("${image_options[@]}" --overlay --accept-touched --algorithm --progress --json) ;;
+    overlay)
+        options=("${image_options[@]}" --overlay --accept-touched --format --force --hash --no-sync --progress --json)
+        ;;
     cache) options=(--cache-dir --clear --json) ;;
     table) options=("${image_options[@]}" "${device_options[@]}" --cache-dir --deep --json --concise) ;;
     check) options=("${place_options[@]}" --deep --progress --json) ;;
@@ -84,6 +87,8 @@ _vmdk_dm() {
 
     case $prev in
     --allow-path | --search-dir | --run-dir | --cache-dir) _vmdk_dm_directories "$cur"; return ;;
+    --overlay) compopt -o default 2>/dev/null; return ;;
+    --format) _vmdk_dm_words "$cur" raw vmdk-delta; return ;;
     --progress) _vmdk_dm_words "$cur" auto text none json; return ;;
     --hash | --algorithm) _vmdk_dm_words "$cur" md5 sha1 sha256; return ;;
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
@@ -97,6 +102,13 @@ _vmdk_dm() {
     fi
     case $command in
     attach | info | map | table | hash | check) _vmdk_dm_images "$cur" ;;
+    overlay)
+        if [[ $COMP_CWORD -eq 2 ]]; then
+            _vmdk_dm_words "$cur" info discard merge-to
+        else
+            compopt -o default 2>/dev/null
+        fi
+        ;;
     compact)
         compopt -o default 2>/dev/null
         _vmdk_dm_images "$cur"

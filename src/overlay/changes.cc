@@ -150,4 +150,10 @@ Changes read_changes(const FilePtr& file, Bytes start, Bytes size, Sectors capac
             Bytes(std::min(found->next_free, chunks) * chunk_bytes)};
 }
 
+Changes read_changes(const OverlayFile& overlay, std::vector<std::string>& notes) {
+    overlay.cow_state();  // refuses what is no store of the header's chunk
+    return read_changes(overlay.file(), overlay_cow_offset, overlay.header().limit, overlay.header().capacity,
+                        notes);
+}
+
 }  // namespace vmdkdm

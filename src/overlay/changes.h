@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "map/block_map.h"
+#include "overlay/overlay_file.h"
 
 namespace vmdkdm {
 
@@ -24,5 +25,8 @@ struct Changes {
 /// store.
 Changes read_changes(const FilePtr& file, Bytes start, Bytes size, Sectors capacity,
                      std::vector<std::string>& notes);
+
+/// The same for an overlay file.
+Changes read_changes(const OverlayFile& overlay, std::vector<std::string>& notes);
 
 }  // namespace vmdkdm

@@ -65,10 +65,10 @@ void refuse_own_file(const std::string& path, const std::vector<FileIdentity>& f
     struct stat status = {};
     if (::stat(path.c_str(), &status) != 0) return;
     const FileIdentity identity{status.st_dev, status.st_ino};
-    if (std::find(files.begin(), files.end(), identity) != files.end())
-        throw Error(ErrorKind::refused, concat("'", path, "' is a file of the image itself"));
     if (overlay && overlay->file.file()->identity() == identity)
         throw Error(ErrorKind::refused, concat("'", path, "' is the overlay itself"));
+    if (std::find(files.begin(), files.end(), identity) != files.end())
+        throw Error(ErrorKind::refused, concat("'", path, "' is a file of the image itself"));
 }
 
 Written write_raw(const OutputOptions& output, const ImageOptions& image, const OpenImage& opened,

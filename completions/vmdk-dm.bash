@@ -61,14 +61,14 @@ _vmdk_dm() {
 
     local place_options=(--allow-path --search-dir --allow-devices --layer)
     local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
-    local device_options=(--name --in-place --strategy --sector-size)
+    local device_options=(--name --in-place --strategy --sector-size --overlay --overlay-size --scratch --accept-touched)
     local options
     case $command in
     attach)
         options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --direct-io --run-dir --cache-dir --progress --no-udev --json)
         ;;
     detach) options=(--all --deferred --no-udev --json) ;;
-    list) options=(--json) ;;
+    list) options=(--json --wait-low) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
     map) options=("${image_options[@]}" --deep --json) ;;
     compact)
@@ -89,7 +89,11 @@ _vmdk_dm() {
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
     --strategy) _vmdk_dm_words "$cur" auto linear exceptions materialise; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
-    --name | --layer | -p | --delimiter) return ;;
+    --name | --layer | -p | --delimiter | --overlay-size) return ;;
+    --overlay)
+        compopt -o default 2>/dev/null
+        return
+        ;;
     esac
     if [[ $cur == -* ]]; then
         _vmdk_dm_words "$cur" "${options[@]}"

@@ -76,6 +76,7 @@ void print_as_json(const std::vector<AttachedDisk>& disks, unsigned low_percent,
                         {"uuid", disk.device.uuid},
                         {"capacity", to_bytes(disk.capacity).count()},
                         {"readOnly", disk.device.read_only},
+                        {"exposed", disk.exposed ? Json(*disk.exposed) : Json(nullptr)},
                         {"deferredRemove", disk.device.deferred_remove},
                         {"mounts", disk.mount_points},
                         {"overlay", overlay_as_json(disk.overlay, low_percent)},
@@ -132,7 +133,8 @@ void print_as_text(const std::vector<AttachedDisk>& disks, unsigned low_percent,
         table.add(std::move(row));
     };
     for (const AttachedDisk& disk : disks) {
-        const std::string access = disk.device.read_only ? "ro" : "rw";
+        const std::string access =
+            concat(disk.device.read_only ? "ro" : "rw", disk.exposed.value_or(false) ? " exposed" : "");
         add({kernel.device_path(disk.device.name), access, joined(disk.mount_points), backing_of(disk),
              disk.image.value_or("(unknown)")},
             overlay_as_text(disk.overlay, low_percent));

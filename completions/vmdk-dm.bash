@@ -61,14 +61,14 @@ _vmdk_dm() {
 
     local place_options=(--allow-path --search-dir --allow-devices --layer)
     local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
-    local device_options=(--name --in-place --strategy --sector-size)
+    local device_options=(--name --in-place --strategy --sector-size --overlay --overlay-size --scratch --accept-touched)
     local options
     case $command in
     attach)
-        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --direct-io --run-dir --cache-dir --progress --no-udev --json)
+        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --direct-io --run-dir --cache-dir --progress --no-udev --json)
         ;;
     detach) options=(--all --deferred --no-udev --json) ;;
-    list) options=(--json) ;;
+    list) options=(--json --wait-low) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
     map) options=("${image_options[@]}" --overlay --accept-touched --deep --json) ;;
     compact)
@@ -87,14 +87,17 @@ _vmdk_dm() {
 
     case $prev in
     --allow-path | --search-dir | --run-dir | --cache-dir) _vmdk_dm_directories "$cur"; return ;;
-    --overlay) compopt -o default 2>/dev/null; return ;;
     --format) _vmdk_dm_words "$cur" raw vmdk-delta; return ;;
     --progress) _vmdk_dm_words "$cur" auto text none json; return ;;
     --hash | --algorithm) _vmdk_dm_words "$cur" md5 sha1 sha256; return ;;
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
     --strategy) _vmdk_dm_words "$cur" auto linear exceptions materialise; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
-    --name | --layer | -p | --delimiter) return ;;
+    --name | --layer | -p | --delimiter | --overlay-size) return ;;
+    --overlay)
+        compopt -o default 2>/dev/null
+        return
+        ;;
     esac
     if [[ $cur == -* ]]; then
         _vmdk_dm_words "$cur" "${options[@]}"

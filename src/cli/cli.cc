@@ -98,6 +98,7 @@ int run_command_line(int argc, char** argv) {
     add_cache_command(app);
     add_check_command(app);
     add_overlay_command(app);
+    add_udev_link_command(app);
 
     raise_open_files_limit();
     try {

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -110,13 +111,23 @@ bool udevd_runs() {
     return runs;
 }
 
-// Quarantine, as far as cookie flags go: the rules of LVM and udisks skip the device (mdadm's heed neither
-// flag, and the loops below carry none), and a clone's links do not replace those of the host.
-constexpr std::uint16_t quarantine_flags = DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
+// The node is made, and that is all. Without the disk rules nobody reads what is on the device: it gets no
+// links by UUID or label, and the rules of btrfs and mdadm, which heed no flag, find no type to act on. Those
+// of LVM and udisks heed the second flag. Should any rule make a link all the same, others' links win.
+constexpr std::uint16_t quarantine_flags =
+    DM_UDEV_DISABLE_DISK_RULES_FLAG | DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
 
-// Nobody is to look into a device below a disk; its node is made all the same.
-constexpr std::uint16_t inner_flags =
-    quarantine_flags | DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG;
+std::uint16_t udev_flags(DeviceRole role) {
+    switch (role) {
+        case DeviceRole::quarantined:
+            return quarantine_flags;
+        case DeviceRole::exposed:
+            return 0;
+        case DeviceRole::inner:
+            return quarantine_flags | DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG;
+    }
+    return quarantine_flags;
+}
 
 // The node of a mapped device: devtmpfs and udev have it as /dev/dm-N.
 UniqueFd open_by_number(DeviceNumber device) {
@@ -210,8 +221,8 @@ void LinuxKernel::resume_device(const std::string& name, DeviceRole role) {
     DmTask task(DM_DEVICE_RESUME, "resume", name);
     task.check(::dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_RESUME));
     if (with_udev_) {
-        const std::uint16_t flags = role == DeviceRole::inner ? inner_flags : quarantine_flags;
-        task.check(::dm_task_set_cookie(task.get(), &cookie_, flags | DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+        const std::uint16_t flags = udev_flags(role) | DM_UDEV_DISABLE_LIBRARY_FALLBACK;
+        task.check(::dm_task_set_cookie(task.get(), &cookie_, flags));
         awaited_nodes_.push_back(name);
     }
     task.run();
@@ -253,6 +264,20 @@ std::vector<DmInfo> LinuxKernel::list_devices() {
     }
 }
 
+std::optional<bool> LinuxKernel::is_exposed(const DmInfo& device) {
+    const std::unique_ptr<udev, decltype(&::udev_unref)> context(::udev_new(), ::udev_unref);
+    const dev_t number = makedev(device.device.major, device.device.minor);
+    const std::unique_ptr<udev_device, decltype(&::udev_device_unref)> known(
+        ::udev_device_new_from_devnum(context.get(), 'b', number), ::udev_device_unref);
+    const auto property = [&known](const char* key) {
+        const char* value = known ? ::udev_device_get_property_value(known.get(), key) : nullptr;
+        return std::string(value == nullptr ? "" : value);
+    };
+    // A number whose removal udev has not seen would still have the properties of its last device.
+    if (property("DM_UUID") != device.uuid) return std::nullopt;
+    return property("DM_UDEV_DISABLE_DISK_RULES_FLAG") != "1";
+}
+
 std::vector<DeviceNumber> LinuxKernel::dependencies(const std::string& name) {
     DmTask task(DM_DEVICE_DEPS, "dependencies", name);
     task.run();
@@ -289,6 +314,18 @@ Table LinuxKernel::live_table(const std::string& name) {
         if (type != nullptr) text += concat(start, " ", length, " ", type, " ", arguments, "\n");
     } while (next != nullptr);
     return Table::parse(text);
+}
+
+SnapshotStatus LinuxKernel::snapshot_status(const std::string& name) {
+    DmTask task(DM_DEVICE_STATUS, "status", name);
+    task.check(::dm_task_no_flush(task.get()));
+    task.run();
+    std::uint64_t start = 0;
+    std::uint64_t length = 0;
+    char* type = nullptr;
+    char* status = nullptr;
+    ::dm_get_next_target(task.get(), nullptr, &start, &length, &type, &status);
+    return parse_snapshot_status(status == nullptr ? "" : status);
 }
 
 void LinuxKernel::refresh_nodes(const std::string& prefix) {

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/units.h"
+#include "dm/snapshot_status.h"
 #include "dm/table.h"
 #include "files/file.h"
 
@@ -29,6 +31,8 @@ struct LoopConfig {
     bool read_only = true;
     bool direct_io = false;
     std::uint32_t block_size = 512;
+    Bytes offset = Bytes(0);                   ///< where in the file the device begins
+    std::optional<Bytes> size = std::nullopt;  ///< none: to the end of the file
 };
 
 /// A loop device as the kernel describes it.
@@ -43,10 +47,11 @@ struct LoopInfo {
     bool autoclear = false;
 };
 
-/// What a mapped device is there for.
+/// What a mapped device is there for, and so what udev's rules may do with it.
 enum class DeviceRole {
-    offered,  ///< to people: a disk or a partition
-    inner,    ///< below a disk; udev's rules leave it alone
+    quarantined,  ///< a disk or partition: a node, but nobody looks into it who was not told to
+    exposed,      ///< a disk or partition like any other of the host's
+    inner,        ///< below a disk; its node is all there is of it
 };
 
 /// A mapped device as the kernel describes it.
@@ -93,6 +98,9 @@ class Kernel {
     virtual bool loop_does_direct_io(const HeldDevice& loop) = 0;
     /// Every bound loop device.
     virtual std::vector<LoopInfo> list_loops() = 0;
+    /// What the file system that holds the loop's file has left for it; of a file in memory, what memory is
+    /// available. None when that cannot be told, as for a file in another mount namespace.
+    virtual std::optional<Bytes> room_for(const LoopInfo& loop) = 0;
 
     // Mapped devices, by name.
 
@@ -109,10 +117,14 @@ class Kernel {
     virtual void resume_device(const std::string& name, DeviceRole role) = 0;
     virtual void remove_device(const std::string& name) = 0;
     virtual std::vector<DmInfo> list_devices() = 0;
+    /// Whether udev's rules may look into the device; none when udev knows nothing of it.
+    virtual std::optional<bool> is_exposed(const DmInfo& device) = 0;
     virtual std::vector<DeviceNumber> dependencies(const std::string& name) = 0;
     /// Of a block device; 0 for a mapped device without a table.
     virtual Sectors device_size(DeviceNumber device) = 0;
     virtual Table live_table(const std::string& name) = 0;
+    /// Of a device that is one snapshot target.
+    virtual SnapshotStatus snapshot_status(const std::string& name) = 0;
     /// Removes the nodes in /dev/mapper whose names begin with `prefix` and whose devices are gone.
     virtual void refresh_nodes(const std::string& prefix) = 0;
     /// Throws Error (system) when /dev/mapper/`name` is not there as `device`: nobody could open it.

@@ -159,11 +159,16 @@ CowState OverlayFile::cow_state() const {
     return load_le<std::uint32_t>(bytes, 4) == 0 ? CowState::invalid : CowState::valid;
 }
 
-void OverlayFile::grow(Bytes limit) {
+Bytes OverlayFile::grown_limit(Bytes limit) const {
     if (limit < header_.limit)
         throw Error(ErrorKind::refused, concat("the overlay '", path(), "' has a limit of ",
                                                header_.limit.count(), " bytes and cannot get a smaller one (",
                                                limit.count(), "): what was written may lie anywhere in it"));
+    return limit;
+}
+
+void OverlayFile::grow(Bytes limit) {
+    grown_limit(limit);
     if (limit == header_.limit) return;
     // The file first: one that is longer than its header says is whole.
     if (::ftruncate(file_->fd(), static_cast<off_t>((overlay_cow_offset + limit).count())) != 0)

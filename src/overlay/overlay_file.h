@@ -21,6 +21,9 @@ namespace vmdkdm {
 /// Where the COW area begins in the file.
 inline constexpr Bytes overlay_cow_offset{1 << 20};
 
+/// Of a new overlay; ARCHITECTURE.md has the figures ("Overlays").
+inline constexpr Sectors default_overlay_chunk{32};
+
 /// A file that the disk under the overlay lies on, or that holds a descriptor of its chain.
 struct OverlaidFile {
     std::string name;  ///< relative to the image's directory where it lies below that, else absolute
@@ -102,7 +105,9 @@ class OverlayFile {
     /// Throws Error (format) when there is something else than a snapshot's store of the header's chunk.
     CowState cow_state() const;
 
-    /// Makes the COW area larger. Throws Error (refused) when it would become smaller.
+    /// `limit`, if the COW area can be made that large. Throws Error (refused) when it would become smaller.
+    Bytes grown_limit(Bytes limit) const;
+    /// Makes the COW area larger. Throws as grown_limit() does.
     void grow(Bytes limit);
     /// Takes back CowState::invalid. The kernel means by it that a changing origin may have been copied out
     /// too late; ours never changes, and each exception in the store was complete before it was noted.

@@ -41,7 +41,7 @@ class FakeMachine {
         bool loaded_read_only = false;
         bool deferred_remove = false;
         std::set<DeviceNumber> opened;  // what its tables have open
-        DeviceRole role = DeviceRole::offered;
+        DeviceRole role = DeviceRole::quarantined;
     };
     /// Somebody else who has a device open: a mount, a process, a swap.
     struct User {
@@ -54,10 +54,13 @@ class FakeMachine {
     std::vector<User> users;                             ///< close_user() and open_by() keep the rest in step
     std::map<std::string, std::vector<Holder>> writers;  ///< by path
     std::map<DeviceNumber, Sectors> disks;               ///< block devices that are neither loops nor mapped
+    std::map<std::string, Bytes> rooms;                  ///< left for a loop's file, by its path
+    SnapshotStatus snapshot_status;                      ///< of every snapshot
     unsigned loop_thieves = 0;  ///< how many more times another process takes the loop first
     bool refuses_direct_io = false;
     bool interrupted = false;
     bool nodes_are_missing = false;  ///< udev made none
+    bool udev_runs = true;
     std::string udev_note;           ///< what settle() gives back
     std::function<void()> on_pause;  ///< runs at every pause_ms()
 
@@ -139,6 +142,7 @@ class FakeKernel : public Kernel {
     DeviceNumber loop_device(unsigned number) override;
     bool loop_does_direct_io(const HeldDevice& loop) override;
     std::vector<LoopInfo> list_loops() override;
+    std::optional<Bytes> room_for(const LoopInfo& loop) override;
 
     DeviceNumber create_device(const std::string& name, const std::string& uuid) override;
     HeldDevicePtr hold_device(DeviceNumber device) override;
@@ -148,9 +152,11 @@ class FakeKernel : public Kernel {
     void resume_device(const std::string& name, DeviceRole role) override;
     void remove_device(const std::string& name) override;
     std::vector<DmInfo> list_devices() override;
+    std::optional<bool> is_exposed(const DmInfo& device) override;
     std::vector<DeviceNumber> dependencies(const std::string& name) override;
     Sectors device_size(DeviceNumber device) override;
     Table live_table(const std::string& name) override;
+    SnapshotStatus snapshot_status(const std::string& name) override;
     void refresh_nodes(const std::string& prefix) override;
     void require_node(const std::string& name, DeviceNumber device) override;
     std::string settle() override;

@@ -43,14 +43,19 @@ compare() {
 
 # What --help says -------------------------------------------------------------------------------------------------
 
-# The options of a command ('' for the program itself) with their values: "-p, --delimiter TEXT".
+# The options of a command ('' for the program itself) with their values: "-p, --delimiter TEXT". A command with
+# commands of its own has all of theirs.
 help_options() {
-    "$vmdk_dm" ${1:+"$1"} --help | sed -nE 's/^  (-[^ ]*)( ([A-Z]+))?([ :].*)?$/\1 \3/p' |
-        sed -E 's/,/, /; s/ +$//'
+    local below
+    {
+        "$vmdk_dm" ${1:+"$1"} --help
+        [ -z "$1" ] || for below in $(help_commands "$1"); do "$vmdk_dm" "$1" "$below" --help; done
+    } | sed -nE 's/^  (-[^ ]*)( ([A-Z]+))?([ :].*)?$/\1 \3/p' | sed -E 's/,/, /; s/ +$//' | sort -u
 }
 
+# The commands of the program, or of a command.
 help_commands() {
-    "$vmdk_dm" --help | sed -nE '/^(Sub)?[Cc]ommands:/,/^$/s/^  ([a-z-]+) .*/\1/p'
+    "$vmdk_dm" ${1:+"$1"} --help | sed -nE '/^(Sub)?[Cc]ommands:/,/^$/s/^  ([a-z-]+) .*/\1/p'
 }
 
 # "-p, --delimiter TEXT" -> "-p" and "--delimiter"
@@ -155,7 +160,7 @@ fish_commands() { sed -nE "s/^complete -c vmdk-dm -n __fish_use_subcommand -a ([
 
 # The comparisons --------------------------------------------------------------------------------------------------
 
-commands=$(help_commands)
+commands=$(help_commands '')
 [ -n "$commands" ] || {
     printf 'no commands found in what %s --help prints\n' "$vmdk_dm" >&2
     exit 1

@@ -54,27 +54,30 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check
+            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check overlay
         fi
         return
     fi
 
     local place_options=(--allow-path --search-dir --allow-devices --layer)
     local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
-    local device_options=(--name --in-place --strategy --sector-size)
+    local device_options=(--name --in-place --strategy --sector-size --overlay --overlay-size --scratch --accept-touched)
     local options
     case $command in
     attach)
         options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --direct-io --run-dir --cache-dir --progress --no-udev --json)
         ;;
     detach) options=(--all --deferred --no-udev --json) ;;
-    list) options=(--json) ;;
+    list) options=(--json --wait-low) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
-    map) options=("${image_options[@]}" --deep --json) ;;
+    map) options=("${image_options[@]}" --overlay --accept-touched --deep --json) ;;
     compact)
-        options=("${image_options[@]}" --to-device --force --hash --no-sync --progress --json)
+        options=("${image_options[@]}" --overlay --accept-touched --to-device --force --hash --no-sync --progress --json)
         ;;
-    hash) options=("${image_options[@]}" --algorithm --progress --json) ;;
+    hash) options=("${image_options[@]}" --overlay --accept-touched --algorithm --progress --json) ;;
+    overlay)
+        options=("${image_options[@]}" --overlay --accept-touched --format --force --hash --no-sync --progress --json)
+        ;;
     cache) options=(--cache-dir --clear --json) ;;
     table) options=("${image_options[@]}" "${device_options[@]}" --cache-dir --deep --json --concise) ;;
     check) options=("${place_options[@]}" --deep --progress --json) ;;
@@ -84,12 +87,17 @@ _vmdk_dm() {
 
     case $prev in
     --allow-path | --search-dir | --run-dir | --cache-dir) _vmdk_dm_directories "$cur"; return ;;
+    --format) _vmdk_dm_words "$cur" raw vmdk-delta; return ;;
     --progress) _vmdk_dm_words "$cur" auto text none json; return ;;
     --hash | --algorithm) _vmdk_dm_words "$cur" md5 sha1 sha256; return ;;
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
     --strategy) _vmdk_dm_words "$cur" auto linear exceptions materialise; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
-    --name | --layer | -p | --delimiter) return ;;
+    --name | --layer | -p | --delimiter | --overlay-size) return ;;
+    --overlay)
+        compopt -o default 2>/dev/null
+        return
+        ;;
     esac
     if [[ $cur == -* ]]; then
         _vmdk_dm_words "$cur" "${options[@]}"
@@ -97,6 +105,13 @@ _vmdk_dm() {
     fi
     case $command in
     attach | info | map | table | hash | check) _vmdk_dm_images "$cur" ;;
+    overlay)
+        if [[ $COMP_CWORD -eq 2 ]]; then
+            _vmdk_dm_words "$cur" info discard merge-to
+        else
+            compopt -o default 2>/dev/null
+        fi
+        ;;
     compact)
         compopt -o default 2>/dev/null
         _vmdk_dm_images "$cur"

@@ -81,7 +81,8 @@ void remove_debris(Kernel& kernel, const std::string& id) {
     }
 }
 
-AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name) {
+AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name,
+                         const std::function<void()>& also_undo) {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         throw system_error("socketpair", errno);
@@ -114,8 +115,10 @@ AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::strin
         last_word = word;
     }
     try {
-        if (last_word != word_all_is_well)
+        if (last_word != word_all_is_well) {
             clean_up_after_parent(kernel, id, disk_name, last_word == word_keeping);
+            if (also_undo && devices_of(kernel, id).empty()) also_undo();
+        }
     } catch (const std::exception&) {
         ::_exit(1);  // nobody is left to be told
     }

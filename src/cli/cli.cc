@@ -22,20 +22,27 @@ void raise_open_files_limit() {
 }
 
 // What CLI11 would say of a command or an option that it does not know names neither.
-void refuse_unknown_words(const CLI::App& app, int argc, char** argv) {
-    if (argc < 2 || argv[1][0] == '-') return;
+void refuse_unknown_words(const CLI::App& app, int argc, char** argv, int at = 1) {
     const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
-    const bool known = std::any_of(commands.begin(), commands.end(), [argv](const CLI::App* command) {
-        return command->get_name() == argv[1];
-    });
-    if (!known)
-        throw Error(ErrorKind::usage, concat("'", argv[1], "' is not a command (see vmdk-dm --help)"));
+    if (commands.empty() || at >= argc || argv[at][0] == '-') return;
+    for (const CLI::App* command : commands)
+        if (command->get_name() == argv[at]) return refuse_unknown_words(*command, argc, argv, at + 1);
+    throw Error(ErrorKind::usage, concat("'", argv[at], "' is not a command (see vmdk-dm ",
+                                         at == 1 ? "" : app.get_name() + " ", "--help)"));
+}
+
+// "overlay" and then "info".
+std::vector<const CLI::App*> chosen_commands(const CLI::App& app) {
+    std::vector<const CLI::App*> commands;
+    for (auto below = app.get_subcommands(); !below.empty(); below = commands.back()->get_subcommands())
+        commands.push_back(below.front());
+    return commands;
 }
 
 int report_usage(const CLI::App& app, const CLI::ParseError& error) {
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
-    const std::vector<CLI::App*> commands = app.get_subcommands();
-    const CLI::App& command = commands.empty() ? app : *commands.front();
+    const std::vector<const CLI::App*> commands = chosen_commands(app);
+    const CLI::App& command = commands.empty() ? app : *commands.back();
     std::string message = error.what();
     if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
         const std::vector<std::string> words = command.remaining();
@@ -45,8 +52,9 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
                       ? concat("unknown option '", *option, "'")
                       : concat("unexpected argument '", words.empty() ? "" : words.back(), "'");
     }
-    std::cerr << "vmdk-dm: " << message << " (see vmdk-dm "
-              << (commands.empty() ? "" : command.get_name() + " ") << "--help)\n";
+    std::cerr << "vmdk-dm: " << message << " (see vmdk-dm ";
+    for (const CLI::App* each : commands) std::cerr << each->get_name() << " ";
+    std::cerr << "--help)\n";
     return static_cast<int>(ErrorKind::usage);
 }
 
@@ -73,6 +81,11 @@ int run_command_line(int argc, char** argv) {
         "vmdk-dm");
     app.set_version_flag("--version", "vmdk-dm " VMDK_DM_VERSION);
     app.require_subcommand(1);
+    // The commands take them over, so they come first.
+    app.get_formatter()->label("SUBCOMMAND", "COMMAND");
+    app.get_formatter()->label("Subcommands", "Commands");
+    app.get_formatter()->label("REQUIRED", "");
+    app.get_formatter()->label("TEXT", "");
     app.footer("vmdk-dm COMMAND --help shows the options of a command; vmdk-dm(8) is the manual.");
     add_attach_command(app);
     add_detach_command(app);
@@ -84,12 +97,8 @@ int run_command_line(int argc, char** argv) {
     add_hash_command(app);
     add_cache_command(app);
     add_check_command(app);
+    add_overlay_command(app);
     add_udev_link_command(app);
-
-    app.get_formatter()->label("SUBCOMMAND", "COMMAND");
-    app.get_formatter()->label("Subcommands", "Commands");
-    app.get_formatter()->label("REQUIRED", "");
-    app.get_formatter()->label("TEXT", "");
 
     raise_open_files_limit();
     try {

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/hash_output.h"
 #include "cli/image_options.h"
+#include "cli/overlaid_image.h"
 #include "cli/progress.h"
 #include "kernel/signals.h"
 
@@ -15,6 +16,7 @@ namespace {
 
 struct HashOptions {
     ImageOptions image;
+    OverlayToRead overlay;
     std::string algorithms = "sha256";
     std::string progress = "auto";
     bool json = false;
@@ -22,7 +24,8 @@ struct HashOptions {
 
 void run(const HashOptions& options) {
     const std::vector<HashAlgorithm> algorithms = parse_algorithms(options.algorithms);
-    const OpenImage opened = open_image(options.image);
+    OpenImage opened = open_image(options.image);
+    const auto overlay = lay_over(options.overlay, opened);
     const SignalDelay delay;
     const CopyResult result = with_context(concat("cannot hash '", options.image.image, "'"), [&] {
         if (!options.image.allow_damaged) refuse_damage(opened);
@@ -36,6 +39,7 @@ void run(const HashOptions& options) {
     print_damage(result.damaged);
     if (options.json) {
         print_json({{"image", opened.image().file->path()},
+                    {"overlay", path_or_null(overlay)},
                     {"capacity", to_bytes(opened.map.capacity()).count()},
                     {"hashes", hashes_as_json(result.hashes)},
                     {"damaged", damage_as_json(result.damaged)}});
@@ -51,6 +55,7 @@ void add_hash_command(CLI::App& app) {
     CLI::App& command = *app.add_subcommand("hash", "Hash the disk, as if it were a raw file");
     const auto options = std::make_shared<HashOptions>();
     add_image_options(command, options->image);
+    add_overlay_to_read(command, options->overlay);
     command
         .add_option("--algorithm", options->algorithms,
                     "md5, sha1 or sha256, or several with commas (default: sha256)")

@@ -55,6 +55,7 @@ ChainRules chain_rules(const ImageOptions& options);
 void refuse_damage(const OpenImage& opened);
 
 /// The plan for it. May add to its notes.
-Plan plan_for(OpenImage& opened, const PlanShapeOptions& options);
+Plan plan_for(OpenImage& opened, const PlanShapeOptions& options,
+              const std::optional<OverlayPlan>& overlay = std::nullopt);
 
 }  // namespace vmdkdm

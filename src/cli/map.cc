@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "cli/output.h"
+#include "cli/overlaid_image.h"
 #include "compact/damage.h"
 
 namespace vmdkdm {
@@ -14,6 +15,7 @@ namespace {
 
 struct MapOptions {
     ImageOptions image;
+    OverlayToRead overlay;
     bool deep = false;
     bool json = false;
 };
@@ -194,6 +196,7 @@ void print_as_text(const BlockMap& map) {
 
 void run(const MapOptions& options) {
     OpenImage opened = open_image(options.image);
+    const auto overlay = lay_over(options.overlay, opened);
     print_notes(opened.notes);
     if (options.deep) {
         SilentProgress progress;
@@ -211,6 +214,7 @@ void add_map_command(CLI::App& app) {
     CLI::App& command = *app.add_subcommand("map", "Show where every byte of the disk is stored");
     const auto options = std::make_shared<MapOptions>();
     add_image_options(command, options->image);
+    add_overlay_to_read(command, options->overlay);
     command.add_flag("--deep", options->deep,
                      "Read every compressed grain; those that do not inflate are unreadable");
     command.add_flag("--json", options->json, "Print a JSON array, one object a run, in bytes");

@@ -25,14 +25,6 @@ std::pair<std::uint64_t, std::uint64_t> shareable(const Run& run, std::uint64_t 
 
 }  // namespace
 
-Run without_first(const Run& run, Sectors length) {
-    Run rest{run.start + length, run.length - length, run.content};
-    if (auto* stored = std::get_if<Stored>(&rest.content)) stored->sector += length;
-    if (auto* compressed = std::get_if<Compressed>(&rest.content))
-        compressed->skip += static_cast<std::uint32_t>(length.count());
-    return rest;
-}
-
 Piece first_piece(const Run& run, Sectors limit, const std::vector<SourceFile>& sources,
                   std::uint64_t share_block) {
     Piece piece{run, false};

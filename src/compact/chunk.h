@@ -41,9 +41,6 @@ inline bool has_bytes(const Piece& piece) {
 Piece first_piece(const Run& run, Sectors limit, const std::vector<SourceFile>& sources,
                   std::uint64_t share_block);
 
-/// `run` without its first `length` sectors.
-Run without_first(const Run& run, Sectors length);
-
 /// Where on the disk the grain begins that `run` (Compressed) is a part of.
 inline Sectors grain_origin(const Run& run) {
     return run.start - Sectors(std::get<Compressed>(run.content).skip);

@@ -36,8 +36,8 @@ class DiskCopy {
 
         Selection selection{options_.extract == Extract::everything, !options_.hashes.empty(), 0};
         if (target_ != nullptr && !target_->is_device && selection.stored)
-            selection.share_block = share_stored_runs(map_, target_->fd, sources_,
-                                                      [this] { progress_.update(Bytes(0), Bytes(0)); });
+            selection.share_block =
+                share_stored_runs(map_, *target_, sources_, [this] { progress_.update(Bytes(0), Bytes(0)); });
         count(selection);
         if (target_ != nullptr && !target_->is_device) check_free_space();
         if (target_ != nullptr && target_->is_device) zero_device();

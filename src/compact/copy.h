@@ -2,6 +2,7 @@
 // or a device, hashes the whole disk in the same pass. Memory is bounded whatever the image says.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,13 +16,18 @@ namespace vmdkdm {
 /// Which runs of a disk.
 enum class Extract { compressed, everything };
 
-/// What is written to: byte n of the disk becomes byte n. A file must be as long as the disk and hold nothing
-/// but a hole; what a device holds does not matter.
+/// What is written to: byte n of the disk becomes byte n, unless `place` says otherwise. A file must be long
+/// enough and hold nothing but a hole; what a device holds does not matter.
 struct CopyTarget {
     int fd = -1;
     std::string path;  ///< for messages
     bool is_device = false;
     std::string hint = "";  ///< " (see --option)" that finds another place, for messages
+    /// Of a file that is no image of the disk: where a sector goes. A run that is stored or compressed stays
+    /// in one piece, and moves by a multiple of 64 KiB.
+    std::function<Sectors(Sectors)> place = {};
+
+    Bytes offset_of(Sectors sector) const { return to_bytes(place ? place(sector) : sector); }
 };
 
 struct CopyOptions {

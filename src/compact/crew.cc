@@ -157,8 +157,8 @@ struct CopyCrew::State {
             if (!has_bytes(piece)) continue;
             const std::size_t size = static_cast<std::size_t>(to_bytes(piece.run.length).count());
             if (!piece.shared) {
-                const Bytes count(
-                    writer.write(to_bytes(piece.run.start).count(), chunk.buffer.subspan(used, size)));
+                const Bytes count(writer.write(target->offset_of(piece.run.start).count(),
+                                               chunk.buffer.subspan(used, size)));
                 (std::holds_alternative<Stored>(piece.run.content) ? written.copied : written.inflated) +=
                     count;
             }

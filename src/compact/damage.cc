@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "compact/chunk.h"
 #include "compact/copy.h"
 #include "compact/rebuild.h"
 

@@ -24,10 +24,10 @@ bool clone(int source_fd, std::uint64_t offset, int fd, std::uint64_t start, std
 
 }  // namespace
 
-std::uint64_t share_stored_runs(const BlockMap& map, int fd, std::vector<SourceFile>& sources,
-                                const std::function<void()>& pause) {
+std::uint64_t share_stored_runs(const BlockMap& map, const CopyTarget& target,
+                                std::vector<SourceFile>& sources, const std::function<void()>& pause) {
     struct statfs status = {};
-    if (::fstatfs(fd, &status) != 0 || status.f_bsize < 512) return 0;
+    if (::fstatfs(target.fd, &status) != 0 || status.f_bsize < 512) return 0;
     const auto block = static_cast<std::uint64_t>(status.f_bsize);
     for (std::size_t i = 0; i < sources.size(); ++i)
         sources[i].shared =
@@ -42,9 +42,10 @@ std::uint64_t share_stored_runs(const BlockMap& map, int fd, std::vector<SourceF
             const Piece piece = first_piece(rest, clone_step, sources, block);
             // One refusal is enough (other file system, no reflinks there): the whole file is then copied.
             if (piece.shared && has_bytes(piece)) {
-                source.shared = clone(map.files()[stored->file].file->fd(),
-                                      to_bytes(std::get<Stored>(piece.run.content).sector).count(), fd,
-                                      to_bytes(piece.run.start).count(), to_bytes(piece.run.length).count());
+                source.shared =
+                    clone(map.files()[stored->file].file->fd(),
+                          to_bytes(std::get<Stored>(piece.run.content).sector).count(), target.fd,
+                          target.offset_of(piece.run.start).count(), to_bytes(piece.run.length).count());
                 if (++calls % 64 == 0) pause();
             }
             rest = without_first(rest, piece.run.length);

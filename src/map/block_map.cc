@@ -108,6 +108,14 @@ void translate_in_place(std::vector<RunEntry>& entries, Translator& translate) {
 
 }  // namespace
 
+Run without_first(const Run& run, Sectors length) {
+    Run rest{run.start + length, run.length - length, run.content};
+    if (auto* stored = std::get_if<Stored>(&rest.content)) stored->sector += length;
+    if (auto* compressed = std::get_if<Compressed>(&rest.content))
+        compressed->skip += static_cast<std::uint32_t>(length.count());
+    return rest;
+}
+
 std::uint32_t depth_of(const BlockMap& map, const Content& content) {
     struct Depth {
         const std::vector<MappedFile>& files;

@@ -257,6 +257,9 @@ class RunMap<ContentType>::Builder {
     std::map<std::pair<Reason::Kind, std::string>, std::uint32_t> known_reasons_;
 };
 
+/// `run` without its first `length` sectors, which may be none.
+Run without_first(const Run& run, Sectors length);
+
 /// The layer that decides what a run is.
 std::uint32_t depth_of(const BlockMap& map, const Content& content);
 

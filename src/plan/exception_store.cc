@@ -1,6 +1,7 @@
 #include "plan/exception_store.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <utility>
 
@@ -41,6 +42,85 @@ void store_le(std::span<std::byte> bytes, std::size_t offset, std::uint64_t valu
     for (std::size_t i = 0; i < width; ++i)
         bytes[offset + i] = static_cast<std::byte>(value >> (8 * i) & 0xff);
 }
+
+// dm_exception_store_set_chunk_size(): less than 2^31 bytes.
+constexpr Sectors largest_chunk_found{std::uint64_t{1} << 21};
+
+// An area may be as large as a gigabyte; no more than this is held in memory of it.
+constexpr std::uint64_t read_size = 256 << 10;
+
+class StoreReader {
+  public:
+    StoreReader(const CowArea& cow, Sectors capacity) : cow_(cow), capacity_(capacity) {}
+
+    std::optional<FoundStore> read() {
+        if (!read_header()) return std::nullopt;
+        for (std::uint64_t area = 0; read_area(area); ++area) {
+        }
+        find_next_free();
+        return std::move(store_);
+    }
+
+  private:
+    [[noreturn]] static void fail(const std::string& what) { throw Error(ErrorKind::format, what); }
+
+    // False for a magic number of 0, by which the kernel knows a COW device that is new.
+    bool read_header() {
+        if (cow_.size < Bytes(header_bytes)) fail("not an exception store");
+        std::array<std::byte, header_bytes> header{};
+        cow_.file->read_at(cow_.start, header);
+        if (load_le32(header, magic_offset) == 0) return false;
+        if (load_le32(header, magic_offset) != magic) fail("not an exception store");
+        if (load_le32(header, version_offset) != version)
+            fail("the exception store is of an unknown version");
+        store_.valid = load_le32(header, valid_offset) == 1;
+        store_.chunk = Sectors(load_le32(header, chunk_size_offset));
+        check_chunk(store_.chunk);
+        if (store_.chunk > largest_chunk_found)
+            fail(concat("an exception store cannot have chunks of ", store_.chunk.count(), " sectors"));
+        most_ = (capacity_.count() + store_.chunk.count() - 1) / store_.chunk.count();
+        return true;
+    }
+
+    // False when the list ends in it.
+    bool read_area(std::uint64_t area) {
+        const std::uint64_t size = chunk_bytes(store_.chunk);
+        const Bytes begin(checked_multiply(area_position(store_.chunk, area), size));
+        if (begin + Bytes(size) > cow_.size) fail("the exception store ends inside its list");
+        buffer_.resize(std::min(size, read_size));
+        for (std::uint64_t done = 0; done < size; done += buffer_.size()) {
+            cow_.file->read_at(cow_.start + begin + Bytes(done), buffer_);
+            if (!take(buffer_)) return false;
+        }
+        return true;
+    }
+
+    bool take(std::span<const std::byte> entries) {
+        for (std::size_t at = 0; at < entries.size(); at += sizeof(Exception)) {
+            const Exception exception{load_le64(entries, at), load_le64(entries, at + 8)};
+            if (exception.new_chunk == 0) return false;
+            if (exception.new_chunk >> chunk_number_bits != 0)
+                fail(concat("the exception store is damaged: there is no chunk ", exception.new_chunk));
+            if (store_.exceptions.size() == most_)
+                fail(concat("the exception store lists more than the ", most_, " chunks of the disk"));
+            store_.exceptions.push_back(exception);
+        }
+        return true;
+    }
+
+    // persistent_ctr(), insert_exceptions() and skip_metadata(), which the kernel's status goes by.
+    void find_next_free() {
+        std::uint64_t next = 2;
+        for (const Exception& exception : store_.exceptions) next = std::max(next, exception.new_chunk + 1);
+        store_.next_free = is_metadata(store_.chunk, next) ? next + 1 : next;
+    }
+
+    const CowArea& cow_;
+    Sectors capacity_;
+    std::uint64_t most_ = 0;
+    FoundStore store_;
+    std::vector<std::byte> buffer_;
+};
 
 }  // namespace
 
@@ -83,28 +163,12 @@ void ExceptionStore::write(
     }
 }
 
-ExceptionStore ExceptionStore::parse(std::span<const std::byte> file) {
-    if (file.size() < header_bytes || load_le32(file, magic_offset) != magic)
-        throw Error(ErrorKind::format, "not an exception store");
-    if (load_le32(file, valid_offset) != 1) throw Error(ErrorKind::format, "the exception store is invalid");
-    if (load_le32(file, version_offset) != version)
-        throw Error(ErrorKind::format, "the exception store is of an unknown version");
-    const Sectors chunk(load_le32(file, chunk_size_offset));
-    check_chunk(chunk);
+bool is_metadata(Sectors chunk, std::uint64_t number) {
+    return number == 0 || (number - 1) % (exceptions_per_area(chunk) + 1) == 0;
+}
 
-    std::vector<Exception> exceptions;
-    for (std::uint64_t area = 0;; ++area) {
-        const std::uint64_t start = checked_multiply(area_position(chunk, area), chunk_bytes(chunk));
-        if (start + chunk_bytes(chunk) > file.size())
-            throw Error(ErrorKind::format, "the exception store ends inside its list");
-        for (std::uint64_t i = 0; i < exceptions_per_area(chunk); ++i) {
-            const std::size_t at = static_cast<std::size_t>(start + i * sizeof(Exception));
-            const Exception exception{load_le64(file, at), load_le64(file, at + 8)};
-            if (exception.new_chunk == 0)
-                return {chunk, file.size() / chunk_bytes(chunk), std::move(exceptions)};
-            exceptions.push_back(exception);
-        }
-    }
+std::optional<FoundStore> read_exception_store(const CowArea& cow, Sectors capacity) {
+    return StoreReader(cow, capacity).read();
 }
 
 }  // namespace vmdkdm

@@ -1,15 +1,18 @@
 // The metadata of a dm-snapshot as bytes: which chunk of the origin stands where on the COW device. One that
-// we make ourselves lets a snapshot target show single grains of an image file, of which nothing is copied.
-// Pure. Source: Linux, drivers/md/dm-snap-persistent.c, version 1 of the format.
+// we make ourselves lets a snapshot target show single grains of an image file, of which nothing is copied;
+// one that the kernel wrote says what an overlay has changed.
+// Source: Linux, drivers/md/dm-snap-persistent.c, version 1 of the format.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/units.h"
+#include "files/file.h"
 
 namespace vmdkdm {
 
@@ -41,16 +44,35 @@ class ExceptionStore {
     /// Calls `put` with every piece of the file that is not a hole, in order.
     void write(const std::function<void(Bytes offset, std::span<const std::byte> bytes)>& put) const;
 
-    /// The exceptions that the kernel would find in a file of that content. Throws Error (format) where it
-    /// would refuse it.
-    static ExceptionStore parse(std::span<const std::byte> file);
-
-    friend bool operator==(const ExceptionStore&, const ExceptionStore&) = default;
-
   private:
     Sectors chunk_;
     std::uint64_t span_;
     std::vector<Exception> exceptions_;
 };
+
+/// The kernel keeps a chunk's number in so many bits, and a count in those above.
+inline constexpr unsigned chunk_number_bits = 56;
+
+/// Whether the chunk of a COW device is the header, or kept for an area of exceptions.
+bool is_metadata(Sectors chunk, std::uint64_t number);
+
+/// A store as it is found.
+struct FoundStore {
+    Sectors chunk;
+    bool valid = true;  ///< false: the kernel gave the snapshot up, because it could not write to it
+    std::vector<Exception> exceptions;  ///< as they are listed: those that were committed
+    std::uint64_t next_free = 0;        ///< the chunk at which the kernel would go on
+};
+
+/// A COW device: a part of a file, which must lie inside it.
+struct CowArea {
+    const File* file = nullptr;
+    Bytes start;
+    Bytes size;
+};
+
+/// The exceptions that the kernel would find. Nothing where no store was ever begun. Throws Error (format)
+/// where the kernel would refuse the store, and for one that lists more chunks than a disk of `capacity` has.
+std::optional<FoundStore> read_exception_store(const CowArea& cow, Sectors capacity = max_capacity);
 
 }  // namespace vmdkdm

@@ -46,6 +46,8 @@ std::string inner_uuid(std::string_view id, std::string_view layer);
 inline constexpr std::string_view grains_layer = "grains";
 inline constexpr std::string_view origin_layer = "origin";
 inline constexpr std::string_view cow_layer = "cow";
+/// What would be the disk, and lies below it under an overlay.
+inline constexpr std::string_view base_layer = "base";
 
 /// A UUID of ours, taken apart.
 struct OwnUuid {

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Writes the seeds of the readers' fuzz targets anew, with the generator of tests/generate.
 
-    make_seeds.py           # seeds/sparse, seeds/stream, seeds/cowd, seeds/se_sparse, seeds/chain
+    make_seeds.py           # seeds/sparse, seeds/stream, seeds/cowd, seeds/se_sparse, seeds/chain, seeds/changes
 
 The files are the same every time. A seed of an extent is its size and those of its pieces that are not zeros, as
 image_files.h reads them. Inputs of crashes that were fixed are called found-*, and are kept.
 """
 
+import io
 import pathlib
 import random
 import struct
@@ -16,6 +17,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "generate"))
 # pylint: disable=wrong-import-position
+import cow_store  # noqa: E402
 import vmdk_writer as vw  # noqa: E402
 from vmdk_writer import ZERO, Placement  # noqa: E402
 
@@ -92,6 +94,20 @@ def chain_seeds():
     yield "same-extent", top + "FILE middle.vmdk\n" + child("b", "a", "x/base.vmdk", 'RW 64 SPARSE "s"')
 
 
+def changes_seeds():
+    def store(chunk, exceptions, capacity, **options):
+        file = io.BytesIO()
+        numbers = [new for _, new in exceptions]
+        cow_store.write_store(file, 0, chunk, [(old, b"") for old, _ in exceptions], numbers=numbers, **options)
+        data = file.getvalue().ljust(300 * chunk * vw.SECTOR, b"\0")
+        return struct.pack("<Q", capacity) + in_pieces(data)
+
+    yield "plain", store(8, [(0, 2), (1, 3), (9, 4)], 75)
+    yield "invalid", store(8, [(0, 2)], 75, valid=0)
+    yield "two-areas", store(1, [(number, 2 + number + number // 32) for number in range(40)], 1000)
+    yield "hostile", store(8, [(1, 20), (1, 30), (2, 21), (3, 1), (1 << 63, 5), (4, 1 << 40)], 75)
+
+
 def in_pieces(data):
     seed = struct.pack("<I", len(data))
     for at in range(0, len(data), PIECE):
@@ -125,6 +141,8 @@ def main():
                 write_seed(HERE / "seeds" / kind, f"{name}-damaged", in_pieces(damaged(data, rng)))
     for name, text in chain_seeds():
         write_seed(HERE / "seeds" / "chain", name, text.encode())
+    for name, data in changes_seeds():
+        write_seed(HERE / "seeds" / "changes", name, data)
 
 
 if __name__ == "__main__":

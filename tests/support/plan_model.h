@@ -2,6 +2,7 @@
 // bytes of its exception store: for comparing with the BlockMap.
 #pragma once
 
+#include <cstring>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -10,6 +11,7 @@
 
 #include "base/concat.h"
 #include "plan/plan.h"
+#include "support/memory_files.h"
 
 namespace vmdkdm::test {
 
@@ -25,15 +27,16 @@ class PlanModel {
 
   private:
     static std::map<std::uint64_t, std::uint64_t> chunks_of(const ExceptionStore& store) {
-        std::vector<std::byte> file(static_cast<std::size_t>(store.size().count()));
+        std::string bytes_of_file(static_cast<std::size_t>(store.size().count()), '\0');
         store.write([&](Bytes offset, std::span<const std::byte> bytes) {
-            if (offset.count() + bytes.size() > file.size())
+            if (offset.count() + bytes.size() > bytes_of_file.size())
                 throw std::logic_error("a store beyond its size");
-            std::copy(bytes.begin(), bytes.end(), file.begin() + static_cast<std::ptrdiff_t>(offset.count()));
+            std::memcpy(bytes_of_file.data() + offset.count(), bytes.data(), bytes.size());
         });
+        const MemoryFile file("/store", {}, std::move(bytes_of_file), store.size());
         std::map<std::uint64_t, std::uint64_t> chunks;
-        const ExceptionStore parsed = ExceptionStore::parse(file);
-        for (const Exception& exception : parsed.exceptions())
+        const FoundStore found = read_exception_store({&file, Bytes(0), file.size()}).value();
+        for (const Exception& exception : found.exceptions)
             if (!chunks.emplace(exception.old_chunk, exception.new_chunk).second)
                 throw std::logic_error("a chunk has two exceptions");
         return chunks;

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "support/failure.h"
+#include "support/memory_files.h"
 
 namespace vmdkdm {
 namespace {
@@ -23,6 +24,13 @@ ExceptionStore store_of(std::uint64_t count) {
     return {chunk, ExceptionStore::span_of(chunk, count), exceptions(count)};
 }
 
+FoundStore found_in(const std::vector<std::byte>& bytes) {
+    const test::MemoryFile file("/cow", {},
+                                std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+                                Bytes(bytes.size()));
+    return read_exception_store({&file, Bytes(0), file.size()}).value();
+}
+
 std::vector<std::byte> file_of(const ExceptionStore& store) {
     std::vector<std::byte> file(static_cast<std::size_t>(store.size().count()));
     std::uint64_t written = 0;
@@ -40,7 +48,10 @@ TEST_CASE("what is written is what the kernel reads") {
          {std::uint64_t{0}, std::uint64_t{1}, per_area - 1, per_area, per_area + 1, 3 * per_area}) {
         const ExceptionStore store = store_of(count);
         INFO(count << " exceptions");
-        CHECK(ExceptionStore::parse(file_of(store)) == store);
+        const FoundStore found = found_in(file_of(store));
+        CHECK(found.chunk == store.chunk());
+        CHECK(found.exceptions == store.exceptions());
+        CHECK(found.valid);
     }
 }
 
@@ -69,14 +80,64 @@ TEST_CASE("what the kernel would refuse is refused") {
         std::vector<std::byte> bad = good;
         bad.at(at) = static_cast<std::byte>(value);
         bad.resize(size);
-        return failure_of([&] { ExceptionStore::parse(bad); }).text;
+        return failure_of([&] { found_in(bad); }).text;
     };
     CHECK(refusal(0, 'X', good.size()) == "not an exception store");
     CHECK(refusal(0, 'S', 15) == "not an exception store");
-    CHECK(refusal(4, 0, good.size()) == "the exception store is invalid");
     CHECK(refusal(8, 2, good.size()) == "the exception store is of an unknown version");
     CHECK(refusal(12, 7, good.size()) == "an exception store cannot have chunks of 7 sectors");
     CHECK(refusal(0, 'S', good.size() - 1) == "the exception store ends inside its list");
+}
+
+TEST_CASE("a chunk of the largest size is read in pieces, and a larger one refused") {
+    std::vector<std::byte> big = file_of(ExceptionStore(Sectors(4096), 2, exceptions(20000)));
+    CHECK(found_in(big).exceptions == exceptions(20000));
+    big.at(12) = std::byte{0};
+    big.at(13) = std::byte{0};
+    big.at(14) = std::byte{0x40};
+    CHECK(failure_of([&] { found_in(big); }).text ==
+          "an exception store cannot have chunks of 4194304 sectors");
+}
+
+TEST_CASE("a snapshot that the kernel gave up can be read") {
+    std::vector<std::byte> bytes = file_of(store_of(3));
+    bytes.at(4) = std::byte{0};
+    CHECK_FALSE(found_in(bytes).valid);
+    CHECK(found_in(bytes).exceptions.size() == 3);
+}
+
+TEST_CASE("zeros are a store that was never begun") {
+    const test::MemoryFile zeros("/cow", {}, "", Bytes(1 << 20));
+    CHECK_FALSE(read_exception_store({&zeros, Bytes(4096), Bytes(1 << 19)}));
+}
+
+TEST_CASE("a store begins anywhere in a file, and its next chunk is the kernel's") {
+    const std::vector<std::byte> bytes = file_of({chunk, 2, {{5, 2}, {6, per_area + 1}}});
+    std::string text(8192, 'x');
+    text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const Bytes size(text.size());
+    const test::MemoryFile file("/cow", {}, text, size);
+    const FoundStore found = read_exception_store({&file, Bytes(8192), size - Bytes(8192)}).value();
+    CHECK(found.exceptions == std::vector<Exception>{{5, 2}, {6, per_area + 1}});
+    // Chunk per_area + 2 is where the next area goes.
+    CHECK(found.next_free == per_area + 3);
+    CHECK((is_metadata(chunk, 0) && is_metadata(chunk, 1) && is_metadata(chunk, per_area + 2)));
+    CHECK_FALSE((is_metadata(chunk, 2) || is_metadata(chunk, per_area + 1)));
+}
+
+TEST_CASE("a store claims no more than the disk has, and no impossible chunk") {
+    const auto refusal = [](const std::vector<Exception>& list, Sectors capacity) {
+        const std::vector<std::byte> bytes = file_of({chunk, 2, list});
+        const test::MemoryFile file("/cow", {},
+                                    std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+                                    Bytes(bytes.size()));
+        return failure_of([&] { read_exception_store({&file, Bytes(0), file.size()}, capacity); }).text;
+    };
+    CHECK(refusal({{0, 2}, {1, 3}}, Sectors(9)) == "(no error)");
+    CHECK(refusal({{0, 2}, {1, 3}}, Sectors(8)) ==
+          "the exception store lists more than the 1 chunks of the disk");
+    CHECK(refusal({{0, std::uint64_t{1} << 56}}, Sectors(9)) ==
+          "the exception store is damaged: there is no chunk 72057594037927936");
 }
 
 TEST_CASE("a store does not reach into the data") {

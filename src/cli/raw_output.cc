@@ -1,0 +1,106 @@
+#include "cli/raw_output.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "cli/hash_output.h"
+#include "compact/output_file.h"
+
+namespace vmdkdm {
+namespace {
+
+// A line that md5sum, sha1sum and sha256sum take with --check: "SHA256 (web.raw) = ...".
+std::string checksum_line(const Digest& digest, const std::string& path) {
+    std::string algorithm(to_string(digest.algorithm));
+    for (char& c : algorithm) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    std::string escaped;
+    for (const char c : path)
+        escaped += c == '\\' ? std::string("\\\\") : c == '\n' ? std::string("\\n") : std::string(1, c);
+    return concat(escaped == path ? "" : "\\", algorithm, " (", escaped, ") = ", digest.hex);
+}
+
+}  // namespace
+
+void add_output_options(CLI::App& command, OutputOptions& options, const std::string& what_force_does) {
+    command.add_flag("--force", options.force, what_force_does);
+    command.add_flag("--no-sync", options.no_sync, "Do not wait until OUT is on the disk");
+}
+
+void add_hash_option(CLI::App& command, std::optional<std::string>& hashes) {
+    command
+        .add_option("--hash", hashes,
+                    "Hash the disk in the same pass: md5, sha1 or sha256, or several with commas")
+        ->type_name("LIST");
+}
+
+std::vector<FileIdentity> files_of_chain(const ImageOptions& options, const OpenImage& opened) {
+    std::vector<FileIdentity> found;
+    for (const MappedFile& mapped : opened.map.files()) found.push_back(mapped.file->identity());
+    ImageOptions whole = options;
+    whole.chain.layer = 0;
+    ConfinedOpener opener(open_rules(whole));
+    std::vector<std::string> ignored;
+    const ImageChain chain = read_chain(whole.image, opener, chain_rules(whole), ignored);
+    for (const Image& image : chain.images) {
+        found.push_back(image.file->identity());
+        if (image.embedding) continue;
+        for (const ExtentDescriptor& extent : image.descriptor.extents) {
+            if (extent.file_name.empty()) continue;
+            try {
+                found.push_back(opener.open_beside(*image.file, extent.file_name)->identity());
+            } catch (const Error&) {
+                // What cannot be opened now was not read either.
+            }
+        }
+    }
+    return found;
+}
+
+void refuse_own_file(const std::string& path, const std::vector<FileIdentity>& files,
+                     const std::optional<OverlayOnImage>& overlay) {
+    struct stat status = {};
+    if (::stat(path.c_str(), &status) != 0) return;
+    const FileIdentity identity{status.st_dev, status.st_ino};
+    if (overlay && overlay->file.file()->identity() == identity)
+        throw Error(ErrorKind::refused, concat("'", path, "' is the overlay itself"));
+    if (std::find(files.begin(), files.end(), identity) != files.end())
+        throw Error(ErrorKind::refused, concat("'", path, "' is a file of the image itself"));
+}
+
+Written write_raw(const OutputOptions& output, const ImageOptions& image, const OpenImage& opened,
+                  const std::optional<OverlayOnImage>& overlay, const CopyOptions& copy, Progress& progress) {
+    refuse_own_file(output.path, files_of_chain(image, opened), overlay);
+    OutputFile file(output.path, to_bytes(opened.map.capacity()), output.force, usual_mode);
+    const CopyTarget target{file.fd(), file.path()};
+    Written done{file.path(), copy_disk(opened.map, &target, copy, progress)};
+    file.publish(!output.no_sync);
+    return done;
+}
+
+void print_written(const Written& done, const OpenImage& opened, const std::optional<OverlayOnImage>& overlay,
+                   bool json) {
+    print_notes(opened.notes);
+    print_damage(done.copy.damaged);
+    if (json) {
+        print_json({{"image", opened.image().file->path()},
+                    {"overlay", path_or_null(overlay)},
+                    {"output", done.output},
+                    {"capacity", to_bytes(opened.map.capacity()).count()},
+                    {"bytesCopied", done.copy.copied.count()},
+                    {"bytesReflinked", done.copy.reflinked.count()},
+                    {"bytesInflated", done.copy.inflated.count()},
+                    {"bytesZero", done.copy.zero.count()},
+                    {"seconds", done.seconds},
+                    {"hashes", hashes_as_json(done.copy.hashes)},
+                    {"damaged", damage_as_json(done.copy.damaged)}});
+        return;
+    }
+    std::cout << done.output << "\n";
+    for (const Digest& digest : done.copy.hashes) std::cout << checksum_line(digest, done.output) << "\n";
+}
+
+}  // namespace vmdkdm

@@ -17,6 +17,7 @@
 #include "cli/materialise.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/seal.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
 #include "plan/names.h"
@@ -27,6 +28,7 @@ namespace {
 struct AttachCommandOptions {
     ImageOptions image;
     PlanShapeOptions shape;
+    SealOptions seal;
     std::string direct_io = "auto";
     bool no_partitions = false;
     std::optional<std::string> delimiter;
@@ -43,7 +45,7 @@ const std::map<std::string, DirectIo> direct_io_words = {
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 void print_as_json(const AttachResult& result, const Plan& plan, const Image& image,
-                   const std::optional<CopyStep>& copied) {
+                   const std::optional<CopyStep>& copied, const OutputFile* certificate) {
     Json partitions = Json::array();
     for (const PartitionDevice& device : result.partitions)
         partitions.push_back({{"number", device.partition.number},
@@ -62,6 +64,7 @@ void print_as_json(const AttachResult& result, const Plan& plan, const Image& im
                 {"sectorSize", plan.logical_sector_size},
                 {"strategy", to_string(plan.cost.strategy)},
                 {"materialised", as_json(copied)},
+                {"seal", certificate != nullptr ? Json(certificate->path()) : Json(nullptr)},
                 {"partitions", partitions}});
 }
 
@@ -70,7 +73,8 @@ void print_as_text(const AttachResult& result) {
     for (const PartitionDevice& device : result.partitions) std::cout << device.path << "\n";
 }
 
-AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, OpenImage& opened) {
+AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, OpenImage& opened,
+                         OutputFile* certificate) {
     AttachOptions attach_options;
     attach_options.direct_io = direct_io_words.at(options.direct_io);
     attach_options.partitions = !options.no_partitions;
@@ -82,8 +86,17 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, 
     LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
     if (!plan.read_only) check_in_place(opened.image(), plan, kernel, opened.notes);
     AttachGuard guard(kernel, plan.id, plan.disk.name);
-    attach_options.before_keep = [&guard] { guard.about_to_keep(); };
+    attach_options.before_keep = [&] {
+        // All or nothing: a certificate appears with the disk that it was made for.
+        if (certificate != nullptr) certificate->publish(/*sync=*/true);
+        guard.about_to_keep();
+    };
     return attach(plan, attach_options, kernel, opened.notes);
+}
+
+std::unique_ptr<OutputFile> seal_first(const AttachCommandOptions& options, const OpenImage& opened) {
+    ProgressReport progress(options.progress);
+    return seal(options.seal, options.image, opened, progress);
 }
 
 std::optional<CopyStep> copy_first(const AttachCommandOptions& options, OpenImage& opened) {
@@ -118,11 +131,15 @@ void run(const AttachCommandOptions& options) {
     const SignalDelay delay;
     with_context(concat("cannot attach '", options.image.image, "'"), [&] {
         if (!options.image.allow_damaged) refuse_damage(opened);
+        const std::unique_ptr<OutputFile> certificate = seal_first(options, opened);
         const std::optional<CopyStep> copied = copy_first(options, opened);
         const Plan plan = feasible_plan(options, opened);
-        const AttachResult result = attach_plan(options, plan, opened);
+        const AttachResult result = attach_plan(options, plan, opened, certificate.get());
         print_notes(opened.notes);
-        options.json ? print_as_json(result, plan, opened.image(), copied) : print_as_text(result);
+        if (options.json)
+            print_as_json(result, plan, opened.image(), copied, certificate.get());
+        else
+            print_as_text(result);
         std::cout.flush();
         delay.discard();
     });
@@ -149,6 +166,7 @@ void add_attach_command(CLI::App& app) {
                     "Where exception stores are written (default: /run/vmdk-dm)")
         ->type_name("DIR");
     add_cache_options(command, options->cache_dir);
+    add_seal_options(command, options->seal);
     add_progress_option(command, options->progress);
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");

@@ -71,7 +71,7 @@ _vmdk_dm() {
     local options
     case $command in
     attach)
-        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --direct-io --run-dir --cache-dir --seal --require-seal --progress --no-udev --json)
+        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --direct-io --run-dir --cache-dir --seal --require-seal --progress --no-udev --json)
         ;;
     detach) options=(--all --deferred --verify --progress --no-udev --json) ;;
     list) options=(--json) ;;

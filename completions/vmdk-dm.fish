@@ -44,6 +44,7 @@ complete -c vmdk-dm -n '__fish_seen_subcommand_from attach table' -l in-place -d
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach table' -l strategy -x -a 'auto linear exceptions materialise' -d 'How to show a fragmented disk'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach table' -l sector-size -x -a '512 4096' -d 'Logical sector size in bytes'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach' -l no-partitions -d 'Make the disk only'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach' -l expose -d 'No quarantine: let udev and LVM find what is on the disk'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach' -s p -l delimiter -x -d 'Put this between disk name and partition number'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach' -l direct-io -x -a 'auto on off' -d 'Direct I/O of the loop devices'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach' -l run-dir -x -a '(__fish_complete_directories)' -d 'Where exception stores are written'

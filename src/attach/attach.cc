@@ -155,6 +155,10 @@ std::vector<Partition> fitting(std::vector<Partition> found, Sectors capacity,
     return kept;
 }
 
+DeviceRole role_of(const AttachOptions& options) {
+    return options.exposed ? DeviceRole::exposed : DeviceRole::quarantined;
+}
+
 void make_partitions(const Plan& plan, const AttachOptions& options, const MappedDevice& disk,
                      const std::set<std::string>& taken, Kernel& kernel, Assembly& built,
                      AttachResult& result, std::vector<std::string>& notes) {
@@ -165,7 +169,7 @@ void make_partitions(const Plan& plan, const AttachOptions& options, const Mappe
         refuse_taken(name, taken);
         const Table table({{Sectors(0), partition.size, LinearTarget{disk.device(), partition.start}}});
         built.add(MappedDevice::create(kernel, name, partition_uuid(plan.id, partition.number), table,
-                                       plan.read_only, DeviceRole::offered));
+                                       plan.read_only, role_of(options)));
         result.partitions.push_back({std::move(partition), kernel.device_path(name)});
     }
 }
@@ -181,7 +185,7 @@ const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Ke
                                               plan.read_only, role));
     };
     for (const DevicePlan& device : plan.inner) numbers.push_back(make(device, DeviceRole::inner).device());
-    return make(plan.disk, DeviceRole::offered);
+    return make(plan.disk, role_of(options));
 }
 
 AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kernel, Assembly& built,

@@ -19,6 +19,7 @@ inline constexpr const char* default_run_dir = "/run/vmdk-dm";
 struct AttachOptions {
     DirectIo direct_io = DirectIo::automatic;
     bool partitions = true;
+    bool exposed = false;  ///< to udev's rules, instead of quarantined
     std::optional<std::string>
         partition_delimiter;                ///< between disk name and number, instead of kpartx's rule
     std::string image_path;                 ///< absolute; kept with the loops for `list`

@@ -124,6 +124,7 @@ AttachedDisk describe_disk(const std::string& id, const Stack& stack,
     for (const DmInfo* device : std::span(order).subspan(1))
         disk.inner.push_back({*device, users_of(*device, stack)});
     disk.capacity = kernel.device_size(disk.device.device);
+    disk.exposed = kernel.is_exposed(disk.device);
     disk.mount_points = kernel.mount_points(disk.device.device);
     disk.lowers = lowers_of(stack, loops, kernel);
     disk.image = find_image(id, disk.lowers);

@@ -35,6 +35,7 @@ struct AttachedDisk {
     std::string id;
     DmInfo device;  ///< should the disk itself be gone: the topmost of what is left of it
     Sectors capacity;
+    std::optional<bool> exposed;  ///< to udev's rules; none when udev knows nothing of the disk
     std::optional<std::string>
         image;  ///< path of the descriptor; none when nothing in the kernel leads to it
     std::vector<AttachedPartition> partitions;

@@ -31,6 +31,7 @@ struct AttachCommandOptions {
     SealOptions seal;
     std::string direct_io = "auto";
     bool no_partitions = false;
+    bool expose = false;
     std::optional<std::string> delimiter;
     std::string run_dir = default_run_dir;
     std::optional<std::string> cache_dir;
@@ -44,8 +45,8 @@ const std::map<std::string, DirectIo> direct_io_words = {
 
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-void print_as_json(const AttachResult& result, const Plan& plan, const Image& image,
-                   const std::optional<CopyStep>& copied, const OutputFile* certificate) {
+void print_as_json(const AttachResult& result, const AttachCommandOptions& options, const Plan& plan,
+                   const Image& image, const std::optional<CopyStep>& copied, const OutputFile* certificate) {
     Json partitions = Json::array();
     for (const PartitionDevice& device : result.partitions)
         partitions.push_back({{"number", device.partition.number},
@@ -61,6 +62,7 @@ void print_as_json(const AttachResult& result, const Plan& plan, const Image& im
                 {"uuid", plan.disk.uuid},
                 {"capacity", to_bytes(plan.disk.table.length()).count()},
                 {"readOnly", plan.read_only},
+                {"exposed", options.expose},
                 {"sectorSize", plan.logical_sector_size},
                 {"strategy", to_string(plan.cost.strategy)},
                 {"materialised", as_json(copied)},
@@ -78,6 +80,7 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, 
     AttachOptions attach_options;
     attach_options.direct_io = direct_io_words.at(options.direct_io);
     attach_options.partitions = !options.no_partitions;
+    attach_options.exposed = options.expose;
     attach_options.partition_delimiter = options.delimiter;
     attach_options.run_dir = options.run_dir;
     attach_options.image_path = opened.image().file->path();
@@ -137,7 +140,7 @@ void run(const AttachCommandOptions& options) {
         const AttachResult result = attach_plan(options, plan, opened, certificate.get());
         print_notes(opened.notes);
         if (options.json)
-            print_as_json(result, plan, opened.image(), copied, certificate.get());
+            print_as_json(result, options, plan, opened.image(), copied, certificate.get());
         else
             print_as_text(result);
         std::cout.flush();
@@ -158,6 +161,8 @@ void add_attach_command(CLI::App& app) {
         .add_option("-p,--delimiter", options->delimiter,
                     "Between disk name and partition number (default: 'p' after a digit)")
         ->type_name("DELIMITER");
+    command.add_flag("--expose", options->expose,
+                     "No quarantine: let udev, LVM and others find what is on the disk");
     command.add_option("--direct-io", options->direct_io, "Direct I/O of the loop devices: auto, on or off")
         ->type_name("WHEN")
         ->check(CLI::IsMember({"auto", "on", "off"}).description(""));

@@ -85,6 +85,7 @@ int run_command_line(int argc, char** argv) {
     add_verify_command(app);
     add_cache_command(app);
     add_check_command(app);
+    add_udev_link_command(app);
 
     app.get_formatter()->label("SUBCOMMAND", "COMMAND");
     app.get_formatter()->label("Subcommands", "Commands");

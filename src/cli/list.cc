@@ -53,6 +53,7 @@ void print_as_json(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
                         {"uuid", disk.device.uuid},
                         {"capacity", to_bytes(disk.capacity).count()},
                         {"readOnly", disk.device.read_only},
+                        {"exposed", disk.exposed ? Json(*disk.exposed) : Json(nullptr)},
                         {"deferredRemove", disk.device.deferred_remove},
                         {"mounts", disk.mount_points},
                         {"partitions", partitions},
@@ -89,7 +90,8 @@ void print_as_text(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
     using enum TextTable::Align;
     TextTable table({{"DEVICE", left}, {"ACCESS", left}, {"MOUNTED", left}, {"ON", left}, {"IMAGE", left}});
     for (const AttachedDisk& disk : disks) {
-        const std::string access = disk.device.read_only ? "ro" : "rw";
+        const std::string access =
+            concat(disk.device.read_only ? "ro" : "rw", disk.exposed.value_or(false) ? " exposed" : "");
         table.add({kernel.device_path(disk.device.name), access, joined(disk.mount_points), backing_of(disk),
                    disk.image.value_or("(unknown)")});
         for (const AttachedPartition& partition : disk.partitions)

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -110,13 +111,23 @@ bool udevd_runs() {
     return runs;
 }
 
-// Quarantine, as far as cookie flags go: the rules of LVM and udisks skip the device (mdadm's heed neither
-// flag, and the loops below carry none), and a clone's links do not replace those of the host.
-constexpr std::uint16_t quarantine_flags = DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
+// The node is made, and that is all. Without the disk rules nobody reads what is on the device: it gets no
+// links by UUID or label, and the rules of btrfs and mdadm, which heed no flag, find no type to act on. Those
+// of LVM and udisks heed the second flag. Should any rule make a link all the same, others' links win.
+constexpr std::uint16_t quarantine_flags =
+    DM_UDEV_DISABLE_DISK_RULES_FLAG | DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
 
-// Nobody is to look into a device below a disk; its node is made all the same.
-constexpr std::uint16_t inner_flags =
-    quarantine_flags | DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG;
+std::uint16_t udev_flags(DeviceRole role) {
+    switch (role) {
+        case DeviceRole::quarantined:
+            return quarantine_flags;
+        case DeviceRole::exposed:
+            return 0;
+        case DeviceRole::inner:
+            return quarantine_flags | DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG;
+    }
+    return quarantine_flags;
+}
 
 // The node of a mapped device: devtmpfs and udev have it as /dev/dm-N.
 UniqueFd open_by_number(DeviceNumber device) {
@@ -210,8 +221,8 @@ void LinuxKernel::resume_device(const std::string& name, DeviceRole role) {
     DmTask task(DM_DEVICE_RESUME, "resume", name);
     task.check(::dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_RESUME));
     if (with_udev_) {
-        const std::uint16_t flags = role == DeviceRole::inner ? inner_flags : quarantine_flags;
-        task.check(::dm_task_set_cookie(task.get(), &cookie_, flags | DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+        const std::uint16_t flags = udev_flags(role) | DM_UDEV_DISABLE_LIBRARY_FALLBACK;
+        task.check(::dm_task_set_cookie(task.get(), &cookie_, flags));
         awaited_nodes_.push_back(name);
     }
     task.run();
@@ -251,6 +262,20 @@ std::vector<DmInfo> LinuxKernel::list_devices() {
         if (names->next == 0) return devices;
         names = reinterpret_cast<const dm_names*>(reinterpret_cast<const char*>(names) + names->next);
     }
+}
+
+std::optional<bool> LinuxKernel::is_exposed(const DmInfo& device) {
+    const std::unique_ptr<udev, decltype(&::udev_unref)> context(::udev_new(), ::udev_unref);
+    const dev_t number = makedev(device.device.major, device.device.minor);
+    const std::unique_ptr<udev_device, decltype(&::udev_device_unref)> known(
+        ::udev_device_new_from_devnum(context.get(), 'b', number), ::udev_device_unref);
+    const auto property = [&known](const char* key) {
+        const char* value = known ? ::udev_device_get_property_value(known.get(), key) : nullptr;
+        return std::string(value == nullptr ? "" : value);
+    };
+    // A number whose removal udev has not seen would still have the properties of its last device.
+    if (property("DM_UUID") != device.uuid) return std::nullopt;
+    return property("DM_UDEV_DISABLE_DISK_RULES_FLAG") != "1";
 }
 
 std::vector<DeviceNumber> LinuxKernel::dependencies(const std::string& name) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,10 +44,11 @@ struct LoopInfo {
     bool autoclear = false;
 };
 
-/// What a mapped device is there for.
+/// What a mapped device is there for, and so what udev's rules may do with it.
 enum class DeviceRole {
-    offered,  ///< to people: a disk or a partition
-    inner,    ///< below a disk; udev's rules leave it alone
+    quarantined,  ///< a disk or partition: a node, but nobody looks into it who was not told to
+    exposed,      ///< a disk or partition like any other of the host's
+    inner,        ///< below a disk; its node is all there is of it
 };
 
 /// A mapped device as the kernel describes it.
@@ -109,6 +111,8 @@ class Kernel {
     virtual void resume_device(const std::string& name, DeviceRole role) = 0;
     virtual void remove_device(const std::string& name) = 0;
     virtual std::vector<DmInfo> list_devices() = 0;
+    /// Whether udev's rules may look into the device; none when udev knows nothing of it.
+    virtual std::optional<bool> is_exposed(const DmInfo& device) = 0;
     virtual std::vector<DeviceNumber> dependencies(const std::string& name) = 0;
     /// Of a block device; 0 for a mapped device without a table.
     virtual Sectors device_size(DeviceNumber device) = 0;

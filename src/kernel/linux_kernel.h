@@ -32,6 +32,7 @@ class LinuxKernel : public Kernel {
     void resume_device(const std::string& name, DeviceRole role) override;
     void remove_device(const std::string& name) override;
     std::vector<DmInfo> list_devices() override;
+    std::optional<bool> is_exposed(const DmInfo& device) override;
     std::vector<DeviceNumber> dependencies(const std::string& name) override;
     Sectors device_size(DeviceNumber device) override;
     Table live_table(const std::string& name) override;

@@ -19,6 +19,11 @@
 namespace vmdkdm {
 namespace {
 
+// How udev's rule (udev-rules/) knows a loop of ours, so that nobody looks for file systems at the start of
+// an extent file: by a size limit, which it can read in sysfs without a process. The kernel cuts a loop at
+// the file's end or at the limit, whichever comes first, and no file is 6 EiB long. "VMDK-DM" in ASCII.
+constexpr std::uint64_t loop_mark = 0x564d'444b'2d44'4d00;
+
 std::string node_of(unsigned number) { return concat("/dev/loop", number); }
 
 std::string first_line(const std::filesystem::path& path) {
@@ -46,6 +51,7 @@ HeldDevicePtr LinuxKernel::configure_loop(unsigned number, const LoopConfig& con
     request.fd = static_cast<__u32>(config.file_fd);
     request.block_size = config.block_size;
     request.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+    request.info.lo_sizelimit = loop_mark;
     if (config.read_only) request.info.lo_flags |= LO_FLAGS_READ_ONLY;
     if (config.direct_io) request.info.lo_flags |= LO_FLAGS_DIRECT_IO;
     if (config.reference.size() < sizeof request.info.lo_file_name)

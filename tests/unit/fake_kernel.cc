@@ -373,6 +373,14 @@ std::vector<DmInfo> FakeKernel::list_devices() {
     });
 }
 
+std::optional<bool> FakeKernel::is_exposed(const DmInfo& device) {
+    return perform("is_exposed", [&] {
+        if (!machine_.udev_runs) return std::optional<bool>();
+        const FakeMachine::Device& known = machine_.devices.at(device.device.minor);
+        return std::optional(known.role == DeviceRole::exposed);
+    });
+}
+
 std::vector<DeviceNumber> FakeKernel::dependencies(const std::string& name) {
     return perform("dependencies", [&] {
         const std::set<DeviceNumber> lowers = lowers_of(machine_.find(name)->second.live);

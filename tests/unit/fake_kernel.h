@@ -41,7 +41,7 @@ class FakeMachine {
         bool loaded_read_only = false;
         bool deferred_remove = false;
         std::set<DeviceNumber> opened;  // what its tables have open
-        DeviceRole role = DeviceRole::offered;
+        DeviceRole role = DeviceRole::quarantined;
     };
     /// Somebody else who has a device open: a mount, a process, a swap.
     struct User {
@@ -58,6 +58,7 @@ class FakeMachine {
     bool refuses_direct_io = false;
     bool interrupted = false;
     bool nodes_are_missing = false;  ///< udev made none
+    bool udev_runs = true;
     std::string udev_note;           ///< what settle() gives back
     std::function<void()> on_pause;  ///< runs at every pause_ms()
 
@@ -148,6 +149,7 @@ class FakeKernel : public Kernel {
     void resume_device(const std::string& name, DeviceRole role) override;
     void remove_device(const std::string& name) override;
     std::vector<DmInfo> list_devices() override;
+    std::optional<bool> is_exposed(const DmInfo& device) override;
     std::vector<DeviceNumber> dependencies(const std::string& name) override;
     Sectors device_size(DeviceNumber device) override;
     Table live_table(const std::string& name) override;

@@ -125,6 +125,18 @@ TEST_CASE("an attach makes loops, the disk and its partitions, and leaves them w
     CHECK(machine.unsettled_events == 0);
 }
 
+TEST_CASE("an exposed disk is so with its partitions, and what lies below is not") {
+    Machine machine(Shape::snapshot);
+    machine.options.exposed = true;
+    machine.attach();
+    CHECK(machine.device("web").role == DeviceRole::exposed);
+    CHECK(machine.device("web1").role == DeviceRole::exposed);
+    CHECK(machine.device("web-cow").role == DeviceRole::inner);
+    CHECK(machine.list().front().exposed == true);
+    machine.udev_runs = false;
+    CHECK(machine.list().front().exposed == std::nullopt);
+}
+
 TEST_CASE("a fragmented disk is a snapshot over devices that udev leaves alone, and a store without a name") {
     Machine machine(Shape::snapshot);
     machine.attach();
@@ -137,7 +149,8 @@ TEST_CASE("a fragmented disk is a snapshot over devices that udev leaves alone, 
     CHECK(machine.device("web-cow").live->print() ==
           "0 16 linear 7:2 0\n16 1000 linear 7:0 0\n1016 1000 linear 7:1 0");
     CHECK(machine.device("web-cow").role == DeviceRole::inner);
-    CHECK(machine.device("web").role == DeviceRole::offered);
+    CHECK(machine.device("web").role == DeviceRole::quarantined);
+    CHECK(machine.list().front().exposed == false);
     for (const auto& [number, loop] : machine.loops) CHECK(loop.config.read_only);
     for (const auto& [minor, device] : machine.devices) CHECK(device.live_read_only);
     CHECK(std::filesystem::is_empty(machine.options.run_dir));
@@ -376,7 +389,7 @@ TEST_CASE("a device that gets its table while we look is no debris") {
     kernel.create_device("web", disk_uuid("fd00.1"));
     machine.on_pause = [&] {
         kernel.load_table("web", Table({{Sectors(0), Sectors(1), ErrorTarget{}}}), true);
-        kernel.resume_device("web", DeviceRole::offered);
+        kernel.resume_device("web", DeviceRole::quarantined);
     };
     remove_debris(kernel, "fd00.1");
     CHECK(machine.devices.size() == 1);

@@ -46,8 +46,8 @@ TEST_CASE("a loop that a mapped device uses stays until that goes") {
     FakeKernel kernel(machine);
     {
         const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
-        MappedDevice device =
-            MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
+        MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true,
+                                                   DeviceRole::quarantined);
         device.cancel_removal();
         device.release();
     }
@@ -92,8 +92,8 @@ TEST_CASE("a mapped device is marked for removal before it has its table, and un
     FakeKernel kernel(machine);
     const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
     {
-        MappedDevice device =
-            MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
+        MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true,
+                                                   DeviceRole::quarantined);
         CHECK(machine.device("web").deferred_remove);
         CHECK(machine.device("web").live == table_over(loop.device()));
         CHECK(machine.device("web").live_read_only);
@@ -111,7 +111,8 @@ TEST_CASE("a mapped device that fails to be made leaves nothing, whichever call 
         const unsigned before = kernel.calls();
         kernel.fail_at(before + call);
         const Failure failure = failure_of([&] {
-            MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
+            MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true,
+                                 DeviceRole::quarantined);
         });
         CHECK(machine.devices.empty());
         if (failure.text == "(no error)") {
@@ -129,7 +130,7 @@ TEST_CASE("a table that the kernel refuses leaves no device") {
     const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
     CHECK(failure_of([&] {
               MappedDevice::create(kernel, "web", "u", table_over(loop.device(), 101), true,
-                                   DeviceRole::offered);
+                                   DeviceRole::quarantined);
           }) == Failure{ErrorKind::system, "device 'web': table load: Invalid argument"});
     CHECK(machine.devices.empty());
 }
@@ -139,7 +140,7 @@ TEST_CASE("a device that somebody looks at when it is to go, goes when they are 
     FakeKernel kernel(machine);
     const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
     MappedDevice device =
-        MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
+        MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::quarantined);
     machine.open_by(device.device(), Holder::Kind::process, "process 7 (udev-worker)");
     CHECK_FALSE(device.remove());
     CHECK(machine.device("web").deferred_remove);
@@ -152,8 +153,8 @@ TEST_CASE("a released device stays") {
     FakeKernel kernel(machine);
     const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
     {
-        MappedDevice device =
-            MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::offered);
+        MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true,
+                                                   DeviceRole::quarantined);
         device.cancel_removal();
         device.release();
     }

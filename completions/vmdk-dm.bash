@@ -30,6 +30,12 @@ _vmdk_dm_directories() {
     while IFS= read -r path; do COMPREPLY+=("$path"); done < <(compgen -A directory -- "$1")
 }
 
+_vmdk_dm_files() {
+    local path
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r path; do COMPREPLY+=("$path"); done < <(compgen -f -- "$1")
+}
+
 # _vmdk_dm_words CURRENT WORD...: those words that begin with CURRENT
 _vmdk_dm_words() {
     local cur=$1 word
@@ -54,7 +60,7 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check overlay
+            _vmdk_dm_words "$cur" attach detach list info map table compact hash verify cache check overlay
         fi
         return
     fi
@@ -65,9 +71,9 @@ _vmdk_dm() {
     local options
     case $command in
     attach)
-        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --direct-io --run-dir --cache-dir --progress --no-udev --json)
+        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --direct-io --run-dir --cache-dir --seal --require-seal --progress --no-udev --json)
         ;;
-    detach) options=(--all --deferred --no-udev --json) ;;
+    detach) options=(--all --deferred --verify --progress --no-udev --json) ;;
     list) options=(--json --wait-low) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
     map) options=("${image_options[@]}" --overlay --accept-touched --deep --json) ;;
@@ -78,6 +84,7 @@ _vmdk_dm() {
     overlay)
         options=("${image_options[@]}" --overlay --accept-touched --format --force --hash --no-sync --progress --json)
         ;;
+    verify) options=(--image --deep --progress --json) ;;
     cache) options=(--cache-dir --clear --json) ;;
     table) options=("${image_options[@]}" "${device_options[@]}" --cache-dir --deep --json --concise) ;;
     check) options=("${place_options[@]}" --deep --progress --json) ;;
@@ -88,6 +95,8 @@ _vmdk_dm() {
     case $prev in
     --allow-path | --search-dir | --run-dir | --cache-dir) _vmdk_dm_directories "$cur"; return ;;
     --format) _vmdk_dm_words "$cur" raw vmdk-delta; return ;;
+    --seal | --require-seal | --verify) _vmdk_dm_files "$cur"; return ;;
+    --image) _vmdk_dm_images "$cur"; return ;;
     --progress) _vmdk_dm_words "$cur" auto text none json; return ;;
     --hash | --algorithm) _vmdk_dm_words "$cur" md5 sha1 sha256; return ;;
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
@@ -112,6 +121,7 @@ _vmdk_dm() {
             compopt -o default 2>/dev/null
         fi
         ;;
+    verify) _vmdk_dm_files "$cur" ;;
     compact)
         compopt -o default 2>/dev/null
         _vmdk_dm_images "$cur"

@@ -16,6 +16,7 @@ enum class ErrorKind {
     refused = 4,    ///< forbidden unless the user permits it; the message names the option
     busy = 5,       ///< in use, attached already, or the name is taken
     not_found = 6,  ///< no such image, file or device
+    changed = 8,    ///< something that was sealed is no longer what it was
 };
 
 /// `what()` is the whole message, context first: "cannot attach 'web.vmdk': loop device: Permission denied".

@@ -18,6 +18,7 @@
 #include "cli/output.h"
 #include "cli/overlay_options.h"
 #include "cli/progress.h"
+#include "cli/seal.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
 #include "plan/names.h"
@@ -28,6 +29,7 @@ namespace {
 struct AttachCommandOptions {
     ImageOptions image;
     PlanShapeOptions shape;
+    SealOptions seal;
     std::string direct_io = "auto";
     bool no_partitions = false;
     bool expose = false;
@@ -55,7 +57,7 @@ Json overlay_as_json(const Plan& plan) {
 }
 
 void print_as_json(const AttachResult& result, const AttachCommandOptions& options, const Plan& plan,
-                   const Image& image, const std::optional<CopyStep>& copied) {
+                   const Image& image, const std::optional<CopyStep>& copied, const OutputFile* certificate) {
     Json partitions = Json::array();
     for (const PartitionDevice& device : result.partitions)
         partitions.push_back({{"number", device.partition.number},
@@ -76,6 +78,7 @@ void print_as_json(const AttachResult& result, const AttachCommandOptions& optio
                 {"sectorSize", plan.logical_sector_size},
                 {"strategy", to_string(plan.cost.strategy)},
                 {"materialised", as_json(copied)},
+                {"seal", certificate != nullptr ? Json(certificate->path()) : Json(nullptr)},
                 {"partitions", partitions}});
 }
 
@@ -85,7 +88,8 @@ void print_as_text(const AttachResult& result) {
 }
 
 AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan,
-                         const std::optional<ChosenOverlay>& overlay, OpenImage& opened) {
+                         const std::optional<ChosenOverlay>& overlay, OutputFile* certificate,
+                         OpenImage& opened) {
     AttachOptions attach_options;
     attach_options.direct_io = direct_io_words.at(options.direct_io);
     attach_options.partitions = !options.no_partitions;
@@ -100,8 +104,17 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan,
     AttachGuard guard(kernel, plan.id, plan.disk.name, [&overlay] {
         if (overlay) overlay->remove_made();
     });
-    attach_options.before_keep = [&guard] { guard.about_to_keep(); };
+    attach_options.before_keep = [&] {
+        // All or nothing: a certificate appears with the disk that it was made for.
+        if (certificate != nullptr) certificate->publish(/*sync=*/true);
+        guard.about_to_keep();
+    };
     return attach(plan, attach_options, kernel, opened.notes);
+}
+
+std::unique_ptr<OutputFile> seal_first(const AttachCommandOptions& options, const OpenImage& opened) {
+    ProgressReport progress(options.progress);
+    return seal(options.seal, options.image, opened, progress);
 }
 
 std::optional<CopyStep> copy_first(const AttachCommandOptions& options, OpenImage& opened) {
@@ -137,14 +150,18 @@ void run(const AttachCommandOptions& options) {
     const SignalDelay delay;
     with_context(concat("cannot attach '", options.image.image, "'"), [&] {
         if (!options.image.allow_damaged) refuse_damage(opened);
+        const std::unique_ptr<OutputFile> certificate = seal_first(options, opened);
         std::optional<ChosenOverlay> overlay = ChosenOverlay::open(options.overlay, opened);
         const std::optional<CopyStep> copied = copy_first(options, opened);
         const Plan plan =
             feasible_plan(options, overlay ? std::optional(overlay->plan()) : std::nullopt, opened);
-        const AttachResult result = attach_plan(options, plan, overlay, opened);
+        const AttachResult result = attach_plan(options, plan, overlay, certificate.get(), opened);
         if (overlay) overlay->keep();
         print_notes(opened.notes);
-        options.json ? print_as_json(result, options, plan, opened.image(), copied) : print_as_text(result);
+        if (options.json)
+            print_as_json(result, options, plan, opened.image(), copied, certificate.get());
+        else
+            print_as_text(result);
         std::cout.flush();
         delay.discard();
     });
@@ -174,6 +191,7 @@ void add_attach_command(CLI::App& app) {
                     "Where exception stores are written (default: /run/vmdk-dm)")
         ->type_name("DIR");
     add_cache_options(command, options->cache_dir);
+    add_seal_options(command, options->seal);
     add_progress_option(command, options->progress);
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");

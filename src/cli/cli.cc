@@ -95,6 +95,7 @@ int run_command_line(int argc, char** argv) {
     add_table_command(app);
     add_compact_command(app);
     add_hash_command(app);
+    add_verify_command(app);
     add_cache_command(app);
     add_check_command(app);
     add_overlay_command(app);

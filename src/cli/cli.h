@@ -14,6 +14,7 @@ void add_detach_command(CLI::App& app);
 void add_list_command(CLI::App& app);
 void add_compact_command(CLI::App& app);
 void add_hash_command(CLI::App& app);
+void add_verify_command(CLI::App& app);
 void add_cache_command(CLI::App& app);
 void add_overlay_command(CLI::App& app);
 void add_udev_link_command(CLI::App& app);

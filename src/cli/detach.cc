@@ -8,9 +8,13 @@
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/verification.h"
 #include "files/confined_opener.h"
 #include "kernel/linux_kernel.h"
+#include "kernel/signals.h"
 #include "plan/names.h"
+#include "vmdk/text_cursor.h"
 
 namespace vmdkdm {
 namespace {
@@ -18,6 +22,8 @@ namespace {
 struct DetachCommandOptions {
     std::vector<std::string> wanted;
     bool all = false;
+    std::optional<std::string> verify;
+    std::string progress = "auto";
     bool no_udev = false;
     bool json = false;
     DetachOptions detach;
@@ -25,6 +31,15 @@ struct DetachCommandOptions {
 
 bool is_called(const DmInfo& device, const std::string& wanted, Kernel& kernel) {
     return device.name == wanted || kernel.device_path(device.name) == wanted;
+}
+
+// The id of an image; empty when it cannot be opened.
+std::string id_of_image(const std::string& path) {
+    try {
+        return image_id(open_named_file(path, /*allow_device=*/false)->identity());
+    } catch (const Error&) {
+        return {};
+    }
 }
 
 // A device name, its path, or the path of an image; the name comes first.
@@ -37,12 +52,7 @@ const AttachedDisk& find_disk(const std::vector<AttachedDisk>& disks, const std:
                 throw Error(ErrorKind::usage,
                             concat("'", wanted, "' is a partition of '", disk.device.name, "'"));
     }
-    std::string id;
-    try {
-        id = image_id(ConfinedOpener({}).open_image(wanted)->identity());
-    } catch (const Error&) {
-        id.clear();  // not a file either
-    }
+    const std::string id = id_of_image(wanted);
     for (const AttachedDisk& disk : disks)
         if (disk.id == id) return disk;
     throw Error(ErrorKind::not_found, concat("'", wanted, "' is not attached (see vmdk-dm list)"));
@@ -60,18 +70,47 @@ std::vector<const AttachedDisk*> choose(const std::vector<AttachedDisk>& disks,
     return chosen;
 }
 
-void run(const DetachCommandOptions& options) {
+void refuse_contradictions(const DetachCommandOptions& options) {
     if (options.all == !options.wanted.empty())
         throw Error(ErrorKind::usage, "detach takes either names and images, or --all");
+    if (!options.verify) return;
+    if (options.wanted.size() != 1)
+        throw Error(ErrorKind::usage, "--verify needs exactly one name or image: a certificate is of one");
+    if (options.detach.deferred)
+        throw Error(ErrorKind::usage,
+                    "--verify and --deferred exclude each other: a disk in use may still be written to");
+}
+
+// Another image's certificate would say nothing of this one.
+Certificate certificate_of(const AttachedDisk& disk, const std::string& path) {
+    Certificate certificate = read_certificate(path);
+    if (id_of_image(certificate.image) == disk.id) return certificate;
+    throw Error(ErrorKind::usage, concat("'", path, "' is the certificate of '", masked(certificate.image),
+                                         "', and '", disk.device.name, "' is ",
+                                         disk.image ? concat("'", *disk.image, "'") : "another image",
+                                         " (see vmdk-dm verify --image)"));
+}
+
+Verification verify_now(const DetachCommandOptions& options, const Certificate& certificate) {
+    const SignalDelay delay;
+    ProgressReport progress(options.progress);
+    return verify(certificate, {}, progress);
+}
+
+void run(const DetachCommandOptions& options) {
+    refuse_contradictions(options);
     LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
     const std::vector<AttachedDisk> disks = list_attached(kernel);
+    const std::vector<const AttachedDisk*> chosen = choose(disks, options, kernel);
+    std::optional<Certificate> certificate;
+    if (options.verify) certificate = certificate_of(*chosen.front(), *options.verify);
 
     if (options.all && disks.empty()) std::cerr << "vmdk-dm: nothing is attached\n";
 
     // One disk in use does not keep the others attached; the first error is the status.
     Json detached = Json::array();
     std::optional<Error> first_error;
-    for (const AttachedDisk* disk : choose(disks, options, kernel)) {
+    for (const AttachedDisk* disk : chosen) {
         try {
             std::vector<std::string> notes;
             with_context(concat("cannot detach '", disk->device.name, "'"),
@@ -83,8 +122,13 @@ void run(const DetachCommandOptions& options) {
             if (!first_error) first_error = error;
         }
     }
+    std::optional<Verification> verification;
+    if (certificate && !first_error) verification = verify_now(options, *certificate);
+    if (verification) detached.front()["seal"] = as_json(*certificate, *options.verify, *verification);
     if (options.json) print_json(detached);
+    if (verification && !options.json) print_as_text(*certificate, *options.verify, *verification);
     if (first_error) throw *first_error;
+    if (verification && verification->changed() > 0) throw ExitStatus{static_cast<int>(ErrorKind::changed)};
 }
 
 }  // namespace
@@ -97,6 +141,11 @@ void add_detach_command(CLI::App& app) {
     command.add_flag("--all", options->all, "Everything that vmdk-dm attached");
     command.add_flag("--deferred", options->detach.deferred,
                      "What is in use goes when its last user closes it");
+    command
+        .add_option("--verify", options->verify,
+                    "When the disk is gone, compare the image's files with the certificate CERT")
+        ->type_name("CERT");
+    add_progress_option(command, options->progress);
     command.add_flag("--no-udev", options->no_udev, "Do not wait for udev");
     command.add_flag("--json", options->json, "Print a JSON array of what was detached");
     command.callback([options] { run(*options); });

@@ -5,6 +5,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "files/keeping_opener.h"
 #include "plan/names.h"
 
 namespace vmdkdm {
@@ -117,8 +118,10 @@ OpenImage open_image(const ImageOptions& options) {
     return with_context(concat("cannot open '", options.image, "'"), [&] {
         std::vector<std::string> notes;
         ImageChain chain = read_chain(options.image, opener, rules, notes);
-        BlockMap map = map_chain(chain, opener, rules.read, notes);
-        return OpenImage{std::move(chain), std::move(map), std::move(notes)};
+        KeepingOpener extents(opener);
+        for (const Image& image : chain.images) extents.keep(image.file);
+        BlockMap map = map_chain(chain, extents, rules.read, notes);
+        return OpenImage{std::move(chain), std::move(map), std::move(notes), extents.files()};
     });
 }
 

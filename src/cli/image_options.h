@@ -40,6 +40,8 @@ struct OpenImage {
     ImageChain chain;
     BlockMap map;
     std::vector<std::string> notes;
+    /// Every file of the chain, once: descriptors, then extents, also those of which the disk shows nothing.
+    std::vector<FilePtr> files;
     /// The image that is attached: the chosen layer.
     const Image& image() const { return chain.images.front(); }
 };

@@ -45,14 +45,17 @@ void sync_directory(const std::string& directory) {
 
 }  // namespace
 
-OutputFile::OutputFile(const std::string& path, Bytes size, bool replace, mode_t mode)
-    : path_(resolved(path)), directory_(fs::path(path_).parent_path().string()), replace_(replace) {
+OutputFile::OutputFile(const std::string& path, Bytes size, bool replace, mode_t mode, std::string hint)
+    : path_(resolved(path)),
+      directory_(fs::path(path_).parent_path().string()),
+      replace_(replace),
+      hint_(std::move(hint)) {
     struct stat status = {};
     if (::lstat(path_.c_str(), &status) == 0) {
         if (!S_ISREG(status.st_mode))
             throw Error(ErrorKind::refused, concat("'", path, "' is not a regular file",
                                                    S_ISBLK(status.st_mode) ? " (see --to-device)" : ""));
-        if (!replace) throw Error(ErrorKind::busy, concat("'", path, "' exists (see --force)"));
+        if (!replace) throw Error(ErrorKind::busy, concat("'", path, "' exists", hint_));
     }
     fd_.reset(::open(directory_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode));
     // File systems without it answer in different ways; those without the directory answer the second call
@@ -83,7 +86,7 @@ void OutputFile::remove_temporary() noexcept {
 void OutputFile::link_to(const std::string& name) const {
     const std::string self = concat("/proc/self/fd/", fd_.get());
     if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) return;
-    if (errno == EEXIST) throw Error(ErrorKind::busy, concat("'", name, "' exists (see --force)"));
+    if (errno == EEXIST) throw Error(ErrorKind::busy, concat("'", name, "' exists", hint_));
     throw system_error(concat("cannot give '", name, "' its name"), errno);
 }
 
@@ -104,7 +107,7 @@ void OutputFile::publish(bool sync) {
         if (result != 0 && errno == EINVAL && !exists(path_))
             result = ::rename(temporary_.c_str(), path_.c_str());
         if (result != 0 && (errno == EEXIST || (errno == EINVAL && exists(path_))))
-            throw Error(ErrorKind::busy, concat("'", path_, "' exists (see --force)"));
+            throw Error(ErrorKind::busy, concat("'", path_, "' exists", hint_));
         if (result != 0) throw system_error(concat("cannot give '", path_, "' its name"), errno);
         temporary_.clear();
     }

@@ -13,8 +13,10 @@ namespace vmdkdm {
 
 class OutputFile {
   public:
-    /// Throws Error (busy) when there is such a file and it is not to be replaced.
-    OutputFile(const std::string& path, Bytes size, bool replace, mode_t mode);
+    /// Throws Error (busy) when there is such a file and it is not to be replaced; `hint` then says what to
+    /// do.
+    OutputFile(const std::string& path, Bytes size, bool replace, mode_t mode,
+               std::string hint = " (see --force)");
     ~OutputFile();
     OutputFile(const OutputFile&) = delete;
     OutputFile& operator=(const OutputFile&) = delete;
@@ -33,6 +35,7 @@ class OutputFile {
     std::string directory_;
     std::string temporary_;  // empty: the file has no name
     bool replace_;
+    std::string hint_;
     UniqueFd fd_;
 };
 

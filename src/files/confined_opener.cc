@@ -110,6 +110,11 @@ bool is_block_device(const UniqueFd& located) {
 
 }  // namespace
 
+FilePtr open_named_file(const std::string& path, bool allow_device) {
+    const std::string real = with_context(concat("'", path, "'"), [&] { return real_path(path); });
+    return open_located(locate(real), real, allow_device);
+}
+
 ConfinedOpener::ConfinedOpener(const OpenRules& rules) : allow_devices_(rules.allow_devices) {
     for (const std::string& path : rules.allow_paths) {
         if (!fs::is_directory(path))

@@ -18,6 +18,10 @@ struct OpenRules {
     bool allow_devices = false;            ///< block devices too (--allow-devices)
 };
 
+/// A file that the user named, by any path; a block device only with `allow_device`. Throws Error (not_found,
+/// refused, system).
+FilePtr open_named_file(const std::string& path, bool allow_device);
+
 class ConfinedOpener : public FileOpener {
   public:
     /// Throws Error when an allowed path is not a directory.

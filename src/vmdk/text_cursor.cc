@@ -19,18 +19,6 @@ bool continues_a_character(char c) { return (static_cast<unsigned char>(c) & 0xc
 constexpr std::size_t shown_before = 60;
 constexpr std::size_t shown_after = 100;
 
-std::string masked(std::string_view text) {
-    std::string masked_text(text);
-    for (std::size_t i = 0; i < masked_text.size(); ++i) {
-        const auto byte = static_cast<unsigned char>(masked_text[i]);
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7f) masked_text[i] = '?';
-        // U+0080 to U+009F are control characters too: 0xc2 and one of 0x80 to 0x9f.
-        const bool is_c1 = byte >= 0x80 && byte < 0xa0 && i > 0 && masked_text[i - 1] == '\xc2';
-        if (is_c1) masked_text.replace(i - 1, 2, "??");
-    }
-    return masked_text;
-}
-
 }  // namespace
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
@@ -46,6 +34,18 @@ std::string_view trim(std::string_view text) {
     const std::size_t first = text.find_first_not_of(blanks);
     if (first == std::string_view::npos) return {};
     return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+
+std::string masked(std::string_view text) {
+    std::string masked_text(text);
+    for (std::size_t i = 0; i < masked_text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(masked_text[i]);
+        if ((byte < 0x20 && byte != '\t') || byte == 0x7f) masked_text[i] = '?';
+        // U+0080 to U+009F are control characters too: 0xc2 and one of 0x80 to 0x9f.
+        const bool is_c1 = byte >= 0x80 && byte < 0xa0 && i > 0 && masked_text[i - 1] == '\xc2';
+        if (is_c1) masked_text.replace(i - 1, 2, "??");
+    }
+    return masked_text;
 }
 
 std::string printable(std::string_view text) {

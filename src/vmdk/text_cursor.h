@@ -15,7 +15,10 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix);
 /// Without blanks (space, tab, CR) at both ends.
 std::string_view trim(std::string_view text);
 
-/// `text` fit for a terminal and a message: control characters as `?`, cut after 100 bytes.
+/// `text` with control characters as `?`.
+std::string masked(std::string_view text);
+
+/// `text` fit for a terminal and a message: masked, and cut after 100 bytes.
 std::string printable(std::string_view text);
 
 class TextCursor {

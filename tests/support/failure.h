@@ -9,7 +9,8 @@
 namespace vmdkdm {
 
 inline std::ostream& operator<<(std::ostream& out, ErrorKind kind) {
-    static constexpr const char* names[] = {"?", "system", "usage", "format", "refused", "busy", "not_found"};
+    static constexpr const char* names[] = {"?",    "system",    "usage", "format", "refused",
+                                            "busy", "not_found", "low",   "changed"};
     return out << names[static_cast<int>(kind)];
 }
 

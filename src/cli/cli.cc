@@ -84,6 +84,9 @@ int run_command_line(int argc, char** argv) {
     add_hash_command(app);
     add_cache_command(app);
     add_check_command(app);
+    add_filesystems_command(app);
+    add_activate_command(app);
+    add_deactivate_command(app);
 
     app.get_formatter()->label("SUBCOMMAND", "COMMAND");
     app.get_formatter()->label("Subcommands", "Commands");

@@ -15,6 +15,9 @@ void add_list_command(CLI::App& app);
 void add_compact_command(CLI::App& app);
 void add_hash_command(CLI::App& app);
 void add_cache_command(CLI::App& app);
+void add_filesystems_command(CLI::App& app);
+void add_activate_command(CLI::App& app);
+void add_deactivate_command(CLI::App& app);
 
 /// Thrown by a command that has said all there is to say, and whose status is not 0 all the same.
 struct ExitStatus {

@@ -7,10 +7,9 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/find_disk.h"
 #include "cli/output.h"
-#include "files/confined_opener.h"
 #include "kernel/linux_kernel.h"
-#include "plan/names.h"
 
 namespace vmdkdm {
 namespace {
@@ -22,31 +21,6 @@ struct DetachCommandOptions {
     bool json = false;
     DetachOptions detach;
 };
-
-bool is_called(const DmInfo& device, const std::string& wanted, Kernel& kernel) {
-    return device.name == wanted || kernel.device_path(device.name) == wanted;
-}
-
-// A device name, its path, or the path of an image; the name comes first.
-const AttachedDisk& find_disk(const std::vector<AttachedDisk>& disks, const std::string& wanted,
-                              Kernel& kernel) {
-    for (const AttachedDisk& disk : disks) {
-        if (is_called(disk.device, wanted, kernel)) return disk;
-        for (const AttachedPartition& partition : disk.partitions)
-            if (is_called(partition.device, wanted, kernel))
-                throw Error(ErrorKind::usage,
-                            concat("'", wanted, "' is a partition of '", disk.device.name, "'"));
-    }
-    std::string id;
-    try {
-        id = image_id(ConfinedOpener({}).open_image(wanted)->identity());
-    } catch (const Error&) {
-        id.clear();  // not a file either
-    }
-    for (const AttachedDisk& disk : disks)
-        if (disk.id == id) return disk;
-    throw Error(ErrorKind::not_found, concat("'", wanted, "' is not attached (see vmdk-dm list)"));
-}
 
 std::vector<const AttachedDisk*> choose(const std::vector<AttachedDisk>& disks,
                                         const DetachCommandOptions& options, Kernel& kernel) {

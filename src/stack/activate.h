@@ -16,6 +16,7 @@ namespace vmdkdm {
 
 struct ActivateOptions {
     Keys keys;
+    bool read_only = false;    ///< nothing is written, on a writable disk neither: what needs lvm stays down
     bool skip_locked = false;  ///< containers without a key stay closed instead of refusing all
     bool skip_arrays = false;  ///< MD arrays are not assembled: nothing removes one when we are killed
     std::optional<std::string> vg_name;  ///< activate a copy of the VG through lvm, under this name

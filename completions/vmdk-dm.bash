@@ -54,7 +54,7 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check
+            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check filesystems activate deactivate
         fi
         return
     fi
@@ -62,6 +62,7 @@ _vmdk_dm() {
     local place_options=(--allow-path --search-dir --allow-devices --layer)
     local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
     local device_options=(--name --in-place --strategy --sector-size)
+    local key_options=(--key-file --key-fd --key)
     local options
     case $command in
     attach)
@@ -78,6 +79,11 @@ _vmdk_dm() {
     cache) options=(--cache-dir --clear --json) ;;
     table) options=("${image_options[@]}" "${device_options[@]}" --cache-dir --deep --json --concise) ;;
     check) options=("${place_options[@]}" --deep --progress --json) ;;
+    filesystems)
+        options=("${image_options[@]}" "${key_options[@]}" --sector-size --run-dir --cache-dir --progress --no-udev --json)
+        ;;
+    activate) options=("${key_options[@]}" --vg-name --no-udev --json) ;;
+    deactivate) options=(--no-udev --json) ;;
     *) return ;;
     esac
     options+=(-h --help)
@@ -89,7 +95,8 @@ _vmdk_dm() {
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
     --strategy) _vmdk_dm_words "$cur" auto linear exceptions materialise; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
-    --name | --layer | -p | --delimiter) return ;;
+    --key-file) compopt -o default 2>/dev/null; return ;;
+    --name | --layer | -p | --delimiter | --key-fd | --key | --vg-name) return ;;
     esac
     if [[ $cur == -* ]]; then
         _vmdk_dm_words "$cur" "${options[@]}"
@@ -101,7 +108,7 @@ _vmdk_dm() {
         compopt -o default 2>/dev/null
         _vmdk_dm_images "$cur"
         ;;
-    detach)
+    detach | filesystems | activate | deactivate)
         _vmdk_dm_disks "$cur"
         _vmdk_dm_images "$cur"
         ;;

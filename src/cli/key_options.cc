@@ -72,9 +72,10 @@ void add_key_options(CLI::App& command, KeyOptions& options) {
     command.add_option("--key-fd", options.descriptor, "The same, from an open file descriptor")
         ->type_name("N");
     command
-        .add_option("--key", options.of_volumes,
-                    "The key of one volume: its name, partition number, VG/LV or path (repeatable)")
-        ->type_name("VOLUME=FILE")
+        .add_option(
+            "--key", options.of_volumes,
+            "VOLUME=FILE: the key of one volume, by its name, partition number, VG/LV or path (repeatable)")
+        ->type_name("PAIR")
         ->expected(1)
         ->take_all();
 }

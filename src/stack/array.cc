@@ -75,10 +75,9 @@ void assemble_array(const std::string& path, const std::vector<std::string>& mem
 
 void stop_array(const std::string& path) {
     run_mdadm({"--stop", path});
-    // The link is ours to remove, where mdadm does not do it.
+    // The link stays where no udevd removes it, and the node that it leads to goes a moment later.
     std::error_code ignored;
-    if (std::filesystem::is_symlink(path, ignored) && !std::filesystem::exists(path, ignored))
-        std::filesystem::remove(path, ignored);
+    if (std::filesystem::is_symlink(path, ignored)) std::filesystem::remove(path, ignored);
 }
 
 }  // namespace vmdkdm

@@ -23,22 +23,22 @@ sfdisk --quiet "$work/disk" <<<$'2048,12MiB,83\n,48MiB,83'
 first=$(loop_of "$work/disk" --offset $((2048 * 512)) --sizelimit $((12 << 20)))
 second=$(loop_of "$work/disk" --offset $((2048 * 512 + (12 << 20))) --sizelimit $((48 << 20)))
 format_luks luks1 "$first" "$work/key1"
-quiet cryptsetup open --key-file "$work/key1" "$first" vmdkdm-host-one
-quiet mke2fs -q -t ext4 -L inside-luks1 /dev/mapper/vmdkdm-host-one
-cp /dev/mapper/vmdkdm-host-one "$work/plain1"
+quiet cryptsetup open --key-file "$work/key1" "$first" vmdkdm-test-host-one
+quiet mke2fs -q -t ext4 -L inside-luks1 /dev/mapper/vmdkdm-test-host-one
+cp /dev/mapper/vmdkdm-test-host-one "$work/plain1"
 format_luks luks2 "$second" "$work/key2"
-quiet cryptsetup open --key-file "$work/key2" "$second" vmdkdm-host-two
-quiet lvm pvcreate /dev/mapper/vmdkdm-host-two
-quiet lvm vgcreate -s 1M vg0 /dev/mapper/vmdkdm-host-two
+quiet cryptsetup open --key-file "$work/key2" "$second" vmdkdm-test-host-two
+quiet lvm pvcreate /dev/mapper/vmdkdm-test-host-two
+quiet lvm vgcreate -s 1M vg0 /dev/mapper/vmdkdm-test-host-two
 quiet lvm lvcreate -y -Wn -Zn -L 20M -n safe vg0
 format_luks luks2 /dev/mapper/vg0-safe "$work/key1"
-quiet cryptsetup open --key-file "$work/key1" /dev/mapper/vg0-safe vmdkdm-host-three
-fill /dev/mapper/vmdkdm-host-three innermost
-cp /dev/mapper/vmdkdm-host-three "$work/plain3"
-quiet cryptsetup close vmdkdm-host-three
+quiet cryptsetup open --key-file "$work/key1" /dev/mapper/vg0-safe vmdkdm-test-host-three
+fill /dev/mapper/vmdkdm-test-host-three innermost
+cp /dev/mapper/vmdkdm-test-host-three "$work/plain3"
+quiet cryptsetup close vmdkdm-test-host-three
 quiet lvm vgchange -an vg0
-quiet cryptsetup close vmdkdm-host-two
-quiet cryptsetup close vmdkdm-host-one
+quiet cryptsetup close vmdkdm-test-host-two
+quiet cryptsetup close vmdkdm-test-host-one
 losetup --detach "$first"
 losetup --detach "$second"
 wrap "$work/disk" luks
@@ -123,15 +123,15 @@ quiet lvm pvcreate "$loop"
 quiet lvm vgcreate -s 1M vmdkdm_host "$loop"
 quiet lvm lvcreate -y -Wn -Zn -L 24M -n target vmdkdm_host
 format_luks luks2 /dev/mapper/vmdkdm_host-target "$work/key2"
-quiet cryptsetup open --key-file "$work/key2" /dev/mapper/vmdkdm_host-target vmdkdm-host-target
-must compact --to-device "$(image_of small)" /dev/mapper/vmdkdm-host-target
-cmp -n $((8 << 20)) "$work/small" /dev/mapper/vmdkdm-host-target || fail 'the moved disk differs'
-quiet cryptsetup close vmdkdm-host-target
-quiet cryptsetup open --key-file "$work/key2" /dev/mapper/vmdkdm_host-target vmdkdm-host-target
-cmp -n $((8 << 20)) "$work/small" /dev/mapper/vmdkdm-host-target || fail 'read back, it differs'
-quiet mke2fs -q -t ext4 -O ^has_journal /dev/mapper/vmdkdm-host-target
+quiet cryptsetup open --key-file "$work/key2" /dev/mapper/vmdkdm_host-target vmdkdm-test-host-target
+must compact --to-device "$(image_of small)" /dev/mapper/vmdkdm-test-host-target
+cmp -n $((8 << 20)) "$work/small" /dev/mapper/vmdkdm-test-host-target || fail 'the moved disk differs'
+quiet cryptsetup close vmdkdm-test-host-target
+quiet cryptsetup open --key-file "$work/key2" /dev/mapper/vmdkdm_host-target vmdkdm-test-host-target
+cmp -n $((8 << 20)) "$work/small" /dev/mapper/vmdkdm-test-host-target || fail 'read back, it differs'
+quiet mke2fs -q -t ext4 -O ^has_journal /dev/mapper/vmdkdm-test-host-target
 mkdir "$work/mnt"
-mount /dev/mapper/vmdkdm-host-target "$work/mnt"
+mount /dev/mapper/vmdkdm-test-host-target "$work/mnt"
 cp -r "$images/small" "$work/mnt/"
 sha256sum "$work/mnt/small/"* >"$work/sums"
 must attach --name vmdkdm-test-onlv "$work/mnt/small/vmdkdm-test-small.vmdk"
@@ -139,7 +139,7 @@ same_bytes /dev/mapper/vmdkdm-test-onlv "$work/small"
 must detach vmdkdm-test-onlv
 sha256sum --quiet --check "$work/sums" || fail 'the image on the encrypted volume has changed'
 umount "$work/mnt"
-quiet cryptsetup close vmdkdm-host-target
+quiet cryptsetup close vmdkdm-test-host-target
 quiet lvm vgchange -an vmdkdm_host
 losetup --detach "$loop"
 conclude

@@ -60,7 +60,8 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table compact hash verify cache check overlay
+            _vmdk_dm_words "$cur" attach detach list info map table compact hash verify cache check overlay \
+                filesystems activate deactivate
         fi
         return
     fi
@@ -68,6 +69,7 @@ _vmdk_dm() {
     local place_options=(--allow-path --search-dir --allow-devices --layer)
     local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
     local device_options=(--name --in-place --strategy --sector-size --overlay --overlay-size --scratch --accept-touched)
+    local key_options=(--key-file --key-fd --key)
     local options
     case $command in
     attach)
@@ -88,6 +90,11 @@ _vmdk_dm() {
     cache) options=(--cache-dir --clear --json) ;;
     table) options=("${image_options[@]}" "${device_options[@]}" --cache-dir --deep --json --concise) ;;
     check) options=("${place_options[@]}" --deep --progress --json) ;;
+    filesystems)
+        options=("${image_options[@]}" "${key_options[@]}" --sector-size --run-dir --cache-dir --progress --no-udev --json)
+        ;;
+    activate) options=("${key_options[@]}" --vg-name --no-udev --json) ;;
+    deactivate) options=(--no-udev --json) ;;
     *) return ;;
     esac
     options+=(-h --help)
@@ -102,11 +109,12 @@ _vmdk_dm() {
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
     --strategy) _vmdk_dm_words "$cur" auto linear exceptions materialise; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
-    --name | --layer | -p | --delimiter | --overlay-size) return ;;
+    --name | --layer | -p | --delimiter | --overlay-size | --key-fd | --key | --vg-name) return ;;
     --overlay)
         compopt -o default 2>/dev/null
         return
         ;;
+    --key-file) compopt -o default 2>/dev/null; return ;;
     esac
     if [[ $cur == -* ]]; then
         _vmdk_dm_words "$cur" "${options[@]}"
@@ -126,7 +134,7 @@ _vmdk_dm() {
         compopt -o default 2>/dev/null
         _vmdk_dm_images "$cur"
         ;;
-    detach)
+    detach | filesystems | activate | deactivate)
         _vmdk_dm_disks "$cur"
         _vmdk_dm_images "$cur"
         ;;

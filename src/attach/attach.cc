@@ -44,8 +44,12 @@ class Assembly {
 
     void keep() {
         for (const auto& device : devices_) device->cancel_removal();
-        for (const auto& device : devices_) device->release();
-        devices_.clear();
+        leave_to_users();
+    }
+
+    // The marks that are left say what becomes of each device. What lies above is released first.
+    void leave_to_users() {
+        for (; !devices_.empty(); devices_.pop_back()) devices_.back()->release();
         loops_.clear();
     }
 
@@ -219,24 +223,55 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
     if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
     built.require_nodes();
     kernel.throw_if_interrupted();
-    if (options.before_keep) options.before_keep();
-    built.keep();
     return result;
 }
 
-}  // namespace
-
-AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
-                    std::vector<std::string>& notes) {
-    Assembly built(kernel);
+// What `body` gives; when it throws, all is undone first, and what cannot be is named.
+template <class Body>
+AttachResult or_undo(Assembly& built, Body&& body) {
     try {
-        return build(plan, options, kernel, built, notes);
+        return body();
     } catch (const Error& error) {
         const std::string left = built.undo();
         if (left.empty()) throw;
         throw Error(error.kind(), concat(error.what(), " (", left,
                                          " could not be removed yet; it goes with its last user)"));
     }
+}
+
+}  // namespace
+
+class Attachment::Impl {
+  public:
+    explicit Impl(Kernel& kernel) : built(kernel) {}
+    Assembly built;
+    AttachResult result;
+};
+
+Attachment::Attachment(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Attachment::Attachment(Attachment&&) noexcept = default;
+Attachment::~Attachment() = default;
+
+const AttachResult& Attachment::result() const { return impl_->result; }
+void Attachment::keep() { impl_->built.keep(); }
+void Attachment::leave_to_users() { impl_->built.leave_to_users(); }
+
+AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                    std::vector<std::string>& notes) {
+    Assembly built(kernel);
+    return or_undo(built, [&] {
+        AttachResult result = build(plan, options, kernel, built, notes);
+        if (options.before_keep) options.before_keep();
+        built.keep();
+        return result;
+    });
+}
+
+Attachment attach_for_the_moment(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                                 std::vector<std::string>& notes) {
+    auto impl = std::make_unique<Attachment::Impl>(kernel);
+    impl->result = or_undo(impl->built, [&] { return build(plan, options, kernel, impl->built, notes); });
+    return Attachment(std::move(impl));
 }
 
 }  // namespace vmdkdm

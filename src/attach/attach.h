@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,5 +41,30 @@ struct AttachResult {
 /// Throws Error; the kernel is then as it was before. Notes for the user are added to `notes`.
 AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
                     std::vector<std::string>& notes);
+
+/// An attach for the moment. It goes when its owner goes, the newest device first, and also when we are
+/// killed, unless it is kept.
+class Attachment {
+  public:
+    class Impl;
+    explicit Attachment(std::unique_ptr<Impl> impl);
+    Attachment(Attachment&&) noexcept;
+    Attachment& operator=(Attachment&&) = delete;
+    ~Attachment();
+
+    const AttachResult& result() const;
+    /// It stays until it is detached. Throws Error.
+    void keep();
+    /// Each device goes with its last user, at once when it has none: for those who have mounted something on
+    /// it.
+    void leave_to_users();
+
+  private:
+    std::unique_ptr<Impl> impl_;
+};
+
+/// As attach(), but `before_keep` is not called.
+Attachment attach_for_the_moment(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                                 std::vector<std::string>& notes);
 
 }  // namespace vmdkdm

@@ -11,6 +11,7 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "plan/names.h"
 
 namespace vmdkdm {
 namespace {
@@ -44,6 +45,23 @@ std::vector<Holder> foreign_holders(const AttachedDisk& disk, const DmInfo& devi
     return holders;
 }
 
+// Whether it is something that activate makes or lvm, cryptsetup and mdadm do.
+bool is_stacked(const Holder& holder, Kernel& kernel) {
+    if (holder.what.starts_with("device 'md")) return true;
+    for (const DmInfo& device : kernel.list_devices())
+        if (holder.what == concat("dm device '", device.name, "'"))
+            return parse_logical_volume_uuid(device.uuid) || device.uuid.starts_with("LVM-") ||
+                   device.uuid.starts_with("CRYPT-");
+    return false;
+}
+
+// What to do about the users.
+std::string advice(const std::vector<Holder>& holders, Kernel& kernel) {
+    const bool stacked = std::any_of(holders.begin(), holders.end(),
+                                     [&](const Holder& holder) { return is_stacked(holder, kernel); });
+    return stacked ? " (see vmdk-dm deactivate)" : " (see --deferred)";
+}
+
 // Waits until nothing but the disk's own devices has any of them open. A mount does not go by itself, so it
 // ends the wait.
 void wait_until_unused(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel) {
@@ -64,7 +82,7 @@ void wait_until_unused(const AttachedDisk& disk, const DetachOptions& options, K
         });
         if (!may_go_by_itself || waited_ms >= options.patience_ms)
             throw Error(ErrorKind::busy, concat(kernel.device_path(in_use->name),
-                                                " is in use: ", describe(holders), " (see --deferred)"));
+                                                " is in use: ", describe(holders), advice(holders, kernel)));
         kernel.pause_ms(pause_between_tries_ms);
     }
 }

@@ -99,6 +99,9 @@ int run_command_line(int argc, char** argv) {
     add_cache_command(app);
     add_check_command(app);
     add_overlay_command(app);
+    add_filesystems_command(app);
+    add_activate_command(app);
+    add_deactivate_command(app);
     add_udev_link_command(app);
 
     raise_open_files_limit();

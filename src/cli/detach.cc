@@ -7,13 +7,12 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/find_disk.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/verification.h"
-#include "files/confined_opener.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
-#include "plan/names.h"
 #include "vmdk/text_cursor.h"
 
 namespace vmdkdm {
@@ -28,35 +27,6 @@ struct DetachCommandOptions {
     bool json = false;
     DetachOptions detach;
 };
-
-bool is_called(const DmInfo& device, const std::string& wanted, Kernel& kernel) {
-    return device.name == wanted || kernel.device_path(device.name) == wanted;
-}
-
-// The id of an image; empty when it cannot be opened.
-std::string id_of_image(const std::string& path) {
-    try {
-        return image_id(open_named_file(path, /*allow_device=*/false)->identity());
-    } catch (const Error&) {
-        return {};
-    }
-}
-
-// A device name, its path, or the path of an image; the name comes first.
-const AttachedDisk& find_disk(const std::vector<AttachedDisk>& disks, const std::string& wanted,
-                              Kernel& kernel) {
-    for (const AttachedDisk& disk : disks) {
-        if (is_called(disk.device, wanted, kernel)) return disk;
-        for (const AttachedPartition& partition : disk.partitions)
-            if (is_called(partition.device, wanted, kernel))
-                throw Error(ErrorKind::usage,
-                            concat("'", wanted, "' is a partition of '", disk.device.name, "'"));
-    }
-    const std::string id = id_of_image(wanted);
-    for (const AttachedDisk& disk : disks)
-        if (disk.id == id) return disk;
-    throw Error(ErrorKind::not_found, concat("'", wanted, "' is not attached (see vmdk-dm list)"));
-}
 
 std::vector<const AttachedDisk*> choose(const std::vector<AttachedDisk>& disks,
                                         const DetachCommandOptions& options, Kernel& kernel) {

@@ -51,7 +51,7 @@ __attribute__((format(printf, 5, 6))) void keep_library_message(int level, const
 
 class DmTask {
   public:
-    DmTask(int type, std::string what) : task_(::dm_task_create(type)), what_(std::move(what)) {
+    DmTask(int type, std::string what) : task_(create(type)), what_(std::move(what)) {
         // The first task of all opens /dev/mapper/control.
         if (task_ == nullptr)
             throw Error(ErrorKind::system, ::geteuid() == 0
@@ -86,6 +86,12 @@ class DmTask {
     }
 
   private:
+    // libcryptsetup, in the same process, sets a function of its own and takes it back to the default.
+    static dm_task* create(int type) {
+        ::dm_log_with_errno_init(keep_library_message);
+        return ::dm_task_create(type);
+    }
+
     [[noreturn]] void fail(int error) const {
         if (error == 0) error = errno;
         // CREATE sets no errno when the name or UUID exists; the library's own words are all there is.
@@ -164,7 +170,6 @@ std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>
 }  // namespace
 
 LinuxKernel::LinuxKernel(UdevUse udev) : with_udev_(udev == UdevUse::automatic && udevd_runs()) {
-    ::dm_log_with_errno_init(keep_library_message);
     if (with_udev_ && ::dm_udev_get_sync_support() == 0) with_udev_ = false;
     // Without udev no cookie is waited for, and libdevmapper makes and removes the nodes in /dev/mapper
     // itself.

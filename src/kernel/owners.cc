@@ -45,6 +45,17 @@ MappedDevice MappedDevice::create(Kernel& kernel, const std::string& name, const
     });
 }
 
+MappedDevice MappedDevice::adopt(Kernel& kernel, const std::string& name, DeviceNumber device,
+                                 DeviceRole role) {
+    MappedDevice mapped(kernel, name);
+    mapped.device_ = device;
+    mapped.held_ = kernel.hold_device(device);
+    kernel.remove_when_unused(name);
+    // Where no udevd runs, libdevmapper takes the node away with the mark; a resume makes it again.
+    kernel.resume_device(name, role);
+    return mapped;
+}
+
 MappedDevice::MappedDevice(MappedDevice&& other) noexcept
     : kernel_(other.kernel_),
       name_(std::move(other.name_)),

@@ -30,6 +30,10 @@ class MappedDevice {
     static MappedDevice create(Kernel& kernel, const std::string& name, const std::string& uuid,
                                const Table& table, bool read_only, DeviceRole role);
 
+    /// One that a library has just made, live: held and marked like our own. Throws Error; it is then
+    /// removed.
+    static MappedDevice adopt(Kernel& kernel, const std::string& name, DeviceNumber device, DeviceRole role);
+
     MappedDevice(MappedDevice&& other) noexcept;
     MappedDevice& operator=(MappedDevice&&) = delete;
     ~MappedDevice();

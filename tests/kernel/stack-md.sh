@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# MD arrays over images: RAID1 across two VMDKs, assembled read-only out of exactly those members, degraded with one of
+# them, beside the array of the original; LVM inside an array; RAID0.
+set -eu
+. "$(dirname -- "$0")/lib.sh"
+. "$(dirname -- "$0")/stack.sh"
+start lvm mdadm
+export MDADM_NO_UDEV=1
+
+for name in a b c d; do blank "$work/$name" 24; done
+declare -A loop
+for name in a b c d; do loop[$name]=$(loop_of "$work/$name"); done
+quiet mdadm --create /dev/md/vmdkdm_mirror --run --level=1 --raid-devices=2 --metadata=1.2 --homehost=guest \
+    --name=data --bitmap=none --assume-clean "${loop[a]}" "${loop[b]}"
+quiet lvm pvcreate /dev/md/vmdkdm_mirror
+quiet lvm vgcreate -s 1M vg0 /dev/md/vmdkdm_mirror
+quiet lvm lvcreate -y -Wn -Zn -L 8M -n files vg0
+fill /dev/mapper/vg0-files mirrored
+cp /dev/mapper/vg0-files "$work/files"
+quiet lvm vgchange -an vg0
+quiet mdadm --create /dev/md/vmdkdm_stripes --run --level=0 --raid-devices=2 --metadata=1.2 --homehost=guest \
+    --name=fast "${loop[c]}" "${loop[d]}"
+fill /dev/md/vmdkdm_stripes striped
+cp /dev/md/vmdkdm_stripes "$work/stripes"
+sync
+for name in a b c d; do wrap "$work/$name" "$name"; done
+remember_images
+
+check 'RAID1 across two images beside the active original, LVM inside it: the right bytes'
+must attach "$(image_of a)"
+must attach "$(image_of b)"
+must activate vmdkdm-test-a vmdkdm-test-b
+printed /dev/md/vmdkdm-test-a-data /dev/mapper/vmdkdm-test-a-vg0-files
+is_silent
+same_bytes /dev/mapper/vmdkdm-test-a-vg0-files "$work/files"
+[ "$(blockdev --getro /dev/md/vmdkdm-test-a-data)" = 1 ] || fail 'the array is writable'
+check 'detach is refused and names deactivate, which takes it down'
+refuses 5 detach vmdkdm-test-b
+says "in use: device 'md"
+says '(see vmdk-dm deactivate)'
+must deactivate --json vmdkdm-test-b
+json_holds "$work/out" 'd == ["/dev/mapper/vmdkdm-test-a-vg0-files", "/dev/md/vmdkdm-test-a-data"]'
+[ ! -e /dev/md/vmdkdm-test-a-data ] || fail 'the array is still there'
+[ -b /dev/md/vmdkdm_mirror ] || fail 'the array of the host has gone'
+check 'one half of it: degraded, with a note'
+must activate vmdkdm-test-b
+printed /dev/md/vmdkdm-test-b-data /dev/mapper/vmdkdm-test-b-vg0-files
+says 'note: /dev/md/vmdkdm-test-b-data is degraded: 1 of 2 members are here'
+same_bytes /dev/mapper/vmdkdm-test-b-vg0-files "$work/files"
+must deactivate vmdkdm-test-b
+must detach --all
+
+check 'filesystems does not assemble: what is killed could not take an array down'
+must filesystems --json "$(image_of a)"
+json_holds "$work/out" 'd["type"] == "linux_raid_member"' 'd["children"] == []'
+nothing_left filesystems
+
+check 'RAID0 across two images; with one of them nothing comes up, and nothing is left'
+must attach "$(image_of c)"
+refuses 1 activate vmdkdm-test-c
+says 'array /dev/md/vmdkdm-test-c-fast: mdadm failed'
+[ ! -e /dev/md/vmdkdm-test-c-fast ] || fail 'there is an array'
+must attach "$(image_of d)"
+must activate vmdkdm-test-c vmdkdm-test-d
+printed /dev/md/vmdkdm-test-c-fast
+same_bytes /dev/md/vmdkdm-test-c-fast "$work/stripes"
+must deactivate vmdkdm-test-c vmdkdm-test-d
+must detach --all
+
+for name in mirror stripes; do quiet mdadm --stop "/dev/md/vmdkdm_$name"; done
+for name in a b c d; do losetup --detach "${loop[$name]}"; done
+conclude

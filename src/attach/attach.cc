@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -42,8 +43,10 @@ class Assembly {
         for (const auto& device : devices_) kernel_.require_node(device->name(), device->device());
     }
 
-    void keep() {
-        for (const auto& device : devices_) device->cancel_removal();
+    // With their marks on, devices go with their last user.
+    void keep(bool until_unused) {
+        if (!until_unused)
+            for (const auto& device : devices_) device->cancel_removal();
         for (const auto& device : devices_) device->release();
         devices_.clear();
         loops_.clear();
@@ -155,17 +158,34 @@ std::vector<Partition> fitting(std::vector<Partition> found, Sectors capacity,
     return kept;
 }
 
-void make_partitions(const Plan& plan, const AttachOptions& options, const MappedDevice& disk,
+// A disk that stands, as far as its partitions are concerned.
+struct StandingDisk {
+    std::string name;
+    std::string id;
+    DeviceNumber device;
+    const HeldDevice& held;
+    Sectors capacity;
+    std::uint32_t logical_sector_size;
+    bool read_only;
+    std::map<unsigned, std::string> partition_names;  // of the partitions that have a device, by number
+};
+
+void make_partitions(const StandingDisk& disk, const AttachOptions& options,
                      const std::set<std::string>& taken, Kernel& kernel, Assembly& built,
                      AttachResult& result, std::vector<std::string>& notes) {
-    std::vector<Partition> found = kernel.probe_partitions(disk.held(), plan.logical_sector_size);
-    for (Partition& partition :
-         fitting(std::move(found), plan.disk.table.length(), plan.logical_sector_size, notes)) {
-        const std::string name = partition_name(disk.name(), partition.number, options.partition_delimiter);
-        refuse_taken(name, taken);
-        const Table table({{Sectors(0), partition.size, LinearTarget{disk.device(), partition.start}}});
-        built.add(MappedDevice::create(kernel, name, partition_uuid(plan.id, partition.number), table,
-                                       plan.read_only, DeviceRole::offered));
+    std::vector<Partition> found = kernel.probe_partitions(disk.held, disk.logical_sector_size);
+    for (Partition& partition : fitting(std::move(found), disk.capacity, disk.logical_sector_size, notes)) {
+        const auto standing = disk.partition_names.find(partition.number);
+        const std::string name =
+            standing != disk.partition_names.end()
+                ? standing->second
+                : partition_name(disk.name, partition.number, options.partition_delimiter);
+        if (standing == disk.partition_names.end()) {
+            refuse_taken(name, taken);
+            const Table table({{Sectors(0), partition.size, LinearTarget{disk.device, partition.start}}});
+            built.add(MappedDevice::create(kernel, name, partition_uuid(disk.id, partition.number), table,
+                                           disk.read_only, DeviceRole::offered));
+        }
         result.partitions.push_back({std::move(partition), kernel.device_path(name)});
     }
 }
@@ -184,34 +204,90 @@ const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Ke
     return make(plan.disk, DeviceRole::offered);
 }
 
+// The last steps of every attach: until the hook has returned, everything can still be undone.
+void finish(const AttachResult& result, const AttachOptions& options, Kernel& kernel, Assembly& built,
+            std::vector<std::string>& notes) {
+    if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
+    built.require_nodes();
+    kernel.throw_if_interrupted();
+    if (options.before_keep) options.before_keep(result);
+    built.keep(options.until_unused);
+}
+
 AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kernel, Assembly& built,
                    std::vector<std::string>& notes) {
     const std::set<std::string> taken = refuse_clash(plan, kernel);
     for (const DevicePlan* device : plan.devices()) refuse_taken(device->name, taken);
     const MappedDevice& disk = make_disk(plan, options, kernel, built);
     AttachResult result{kernel.device_path(disk.name()), {}};
-    if (options.partitions) make_partitions(plan, options, disk, taken, kernel, built, result, notes);
-    if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
-    built.require_nodes();
-    kernel.throw_if_interrupted();
-    if (options.before_keep) options.before_keep();
-    built.keep();
+    if (options.partitions)
+        make_partitions({disk.name(),
+                         plan.id,
+                         disk.device(),
+                         disk.held(),
+                         plan.disk.table.length(),
+                         plan.logical_sector_size,
+                         plan.read_only,
+                         {}},
+                        options, taken, kernel, built, result, notes);
+    finish(result, options, kernel, built, notes);
     return result;
 }
 
-}  // namespace
+// It may go at any moment, until we hold it: what holds it now may be a mount that somebody undoes.
+HeldDevicePtr hold(const AttachedDisk& disk, Kernel& kernel) {
+    HeldDevicePtr held = kernel.hold_device(disk.device.device);
+    for (const DmInfo& device : kernel.list_devices())
+        if (device.device == disk.device.device && device.uuid == disk.device.uuid) return held;
+    throw Error(ErrorKind::not_found,
+                concat(kernel.device_path(disk.device.name), " has just been detached"));
+}
 
-AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
-                    std::vector<std::string>& notes) {
+AttachResult build_on(const AttachedDisk& disk, std::uint32_t logical_sector_size,
+                      const AttachOptions& options, Kernel& kernel, Assembly& built,
+                      std::vector<std::string>& notes) {
+    const HeldDevicePtr held = hold(disk, kernel);
+    std::set<std::string> taken;
+    for (const DmInfo& device : kernel.list_devices()) taken.insert(device.name);
+    std::map<unsigned, std::string> partition_names;
+    for (const AttachedPartition& partition : disk.partitions)
+        partition_names[partition.number] = partition.device.name;
+    AttachResult result{kernel.device_path(disk.device.name), {}};
+    if (options.partitions)
+        make_partitions({disk.device.name, disk.id, disk.device.device, *held, disk.capacity,
+                         logical_sector_size, disk.device.read_only, partition_names},
+                        options, taken, kernel, built, result, notes);
+    finish(result, options, kernel, built, notes);
+    return result;
+}
+
+template <class Build>
+AttachResult all_or_nothing(Kernel& kernel, Build&& build_all) {
     Assembly built(kernel);
     try {
-        return build(plan, options, kernel, built, notes);
+        return build_all(built);
     } catch (const Error& error) {
         const std::string left = built.undo();
         if (left.empty()) throw;
         throw Error(error.kind(), concat(error.what(), " (", left,
                                          " could not be removed yet; it goes with its last user)"));
     }
+}
+
+}  // namespace
+
+AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                    std::vector<std::string>& notes) {
+    return all_or_nothing(kernel,
+                          [&](Assembly& built) { return build(plan, options, kernel, built, notes); });
+}
+
+AttachResult attach_partitions(const AttachedDisk& disk, std::uint32_t logical_sector_size,
+                               const AttachOptions& options, Kernel& kernel,
+                               std::vector<std::string>& notes) {
+    return all_or_nothing(kernel, [&](Assembly& built) {
+        return build_on(disk, logical_sector_size, options, kernel, built, notes);
+    });
 }
 
 }  // namespace vmdkdm

@@ -35,10 +35,8 @@ class LineParser {
     Target target(std::string_view type) {
         if (type == "zero") return ZeroTarget{};
         if (type == "error") return ErrorTarget{};
-        if (type == "linear") {
-            const DeviceNumber lower = device();
-            return LinearTarget{lower, Sectors(number())};
-        }
+        if (type == "linear") return linear();
+        if (type == "striped") return striped();
         if (type == "snapshot-origin") return SnapshotOriginTarget{device()};
         if (type == "snapshot") {
             const DeviceNumber origin = device();
@@ -48,6 +46,20 @@ class LineParser {
             return SnapshotTarget{origin, cow, kind != "N", Sectors(number())};
         }
         fail();
+    }
+
+    LinearTarget linear() {
+        const DeviceNumber lower = device();
+        return {lower, Sectors(number())};
+    }
+
+    StripedTarget striped() {
+        const std::uint64_t count = number();
+        StripedTarget target{Sectors(number()), {}};
+        // Not reserved: a line that promises a million stripes is refused where its words end.
+        for (std::uint64_t i = 0; i < count; ++i) target.stripes.push_back(linear());
+        if (target.stripes.empty()) fail();
+        return target;
     }
 
     std::string_view word() {
@@ -88,7 +100,8 @@ std::string to_string(DeviceNumber device) { return concat(device.major, ":", de
 
 std::string_view target_type(const Target& target) {
     return std::visit(
-        Overloaded{[](const LinearTarget&) { return "linear"; }, [](const ZeroTarget&) { return "zero"; },
+        Overloaded{[](const LinearTarget&) { return "linear"; },
+                   [](const StripedTarget&) { return "striped"; }, [](const ZeroTarget&) { return "zero"; },
                    [](const ErrorTarget&) { return "error"; },
                    [](const SnapshotTarget&) { return "snapshot"; },
                    [](const SnapshotOriginTarget&) { return "snapshot-origin"; }},
@@ -127,6 +140,14 @@ void LinePrinter::append_arguments(std::string& text, const Target& target) {
     std::visit(Overloaded{[&](const LinearTarget& linear) {
                               append_device(text, linear.device);
                               append_parts(text, ' ', linear.offset.count());
+                          },
+                          [&](const StripedTarget& striped) {
+                              append_parts(text, striped.stripes.size(), ' ', striped.chunk.count());
+                              for (const LinearTarget& stripe : striped.stripes) {
+                                  text += ' ';
+                                  append_device(text, stripe.device);
+                                  append_parts(text, ' ', stripe.offset.count());
+                              }
                           },
                           [](const ZeroTarget&) {}, [](const ErrorTarget&) {},
                           [&](const SnapshotTarget& snapshot) {
@@ -183,6 +204,9 @@ Table Table::bind(const std::vector<DeviceNumber>& numbers) const {
     Table bound = *this;
     for (TableLine& line : bound.lines_)
         std::visit(Overloaded{[&](LinearTarget& linear) { resolve(linear.device); },  //
+                              [&](StripedTarget& striped) {
+                                  for (LinearTarget& stripe : striped.stripes) resolve(stripe.device);
+                              },
                               [](ZeroTarget&) {}, [](ErrorTarget&) {},
                               [&](SnapshotTarget& snapshot) {
                                   resolve(snapshot.origin);

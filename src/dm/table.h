@@ -1,5 +1,5 @@
 // Device-mapper targets and tables as values: printed AND parsed, so that a table can be compared with the
-// kernel's own. Source: Linux, Documentation/admin-guide/device-mapper/{linear,zero,snapshot}.rst.
+// kernel's own. Source: Linux, Documentation/admin-guide/device-mapper/{linear,striped,zero,snapshot}.rst.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +36,12 @@ struct LinearTarget {
     Sectors offset;
     friend bool operator==(const LinearTarget&, const LinearTarget&) = default;
 };
+/// The target's chunks by turns on its stripes.
+struct StripedTarget {
+    Sectors chunk;
+    std::vector<LinearTarget> stripes;
+    friend bool operator==(const StripedTarget&, const StripedTarget&) = default;
+};
 struct ZeroTarget {
     friend bool operator==(const ZeroTarget&, const ZeroTarget&) = default;
 };
@@ -54,7 +60,8 @@ struct SnapshotOriginTarget {
     friend bool operator==(const SnapshotOriginTarget&, const SnapshotOriginTarget&) = default;
 };
 
-using Target = std::variant<LinearTarget, ZeroTarget, ErrorTarget, SnapshotTarget, SnapshotOriginTarget>;
+using Target =
+    std::variant<LinearTarget, StripedTarget, ZeroTarget, ErrorTarget, SnapshotTarget, SnapshotOriginTarget>;
 
 struct TableLine {
     Sectors start;
@@ -66,7 +73,7 @@ struct TableLine {
 /// How a planned device is written before it has a number, e.g. as "/dev/loop0".
 using DeviceNamer = std::function<std::string(PlannedDevice)>;
 
-/// "linear", "zero", "error", "snapshot", "snapshot-origin".
+/// "linear", "striped", "zero", "error", "snapshot", "snapshot-origin".
 std::string_view target_type(const Target& target);
 /// The words after the type, empty for zero and error. `namer` is asked for planned devices only.
 std::string target_arguments(const Target& target, const DeviceNamer& namer);

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/units.h"
 #include "dm/table.h"
 #include "files/file.h"
+#include "kernel/contents.h"
 
 namespace vmdkdm {
 
@@ -77,6 +79,14 @@ struct Holder {
     std::string what;  ///< "/mnt", "dm device 'vg-root'", "process 123 (dd)"
 };
 
+/// A device that lies on another one: a mapped device, an MD array, or a partition that the kernel made.
+struct UpperDevice {
+    DeviceNumber device;
+    std::string path;  ///< "/dev/mapper/web-vg0-root", "/dev/md/web-data", "/dev/md127p1"
+    bool partition = false;
+    bool read_only = false;
+};
+
 /// Every call throws Error (system, busy, not_found) unless it says otherwise.
 class Kernel {
   public:
@@ -126,12 +136,18 @@ class Kernel {
     /// Partitions by the table on the disk, in the order of their numbers; none when there is no table.
     virtual std::vector<Partition> probe_partitions(const HeldDevice& disk,
                                                     std::uint32_t logical_sector_size) = 0;
+    /// What is on the device itself, by libblkid; none when it finds nothing.
+    virtual std::optional<VolumeContent> probe_content(const HeldDevice& device) = 0;
+    /// What lies directly on a block device, in the order of device numbers.
+    virtual std::vector<UpperDevice> devices_above(DeviceNumber device) = 0;
     virtual std::vector<Holder> holders(DeviceNumber device) = 0;
     /// Mount points (of this mount namespace) of the file systems on `device`.
     virtual std::vector<std::string> mount_points(DeviceNumber device) = 0;
     /// Processes, loops and such that have the file open for writing or mapped writable.
     virtual std::vector<Holder> writers(const File& file) = 0;
 
+    /// Whether udev makes the nodes and is waited for.
+    virtual bool waits_for_udev() const = 0;
     /// "/dev/mapper/NAME"
     virtual std::string device_path(const std::string& name) = 0;
 

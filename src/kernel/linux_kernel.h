@@ -1,5 +1,6 @@
 // The Kernel interface on Linux 5.8 or newer. The only code of the project that includes libdevmapper,
-// libblkid and libudev; one file a subsystem: loops.cc, device_mapper.cc, partitions.cc, holders.cc.
+// libblkid and libudev; one file a subsystem: loops.cc, device_mapper.cc, partitions.cc, contents.cc,
+// above.cc, holders.cc.
 #pragma once
 
 #include "kernel/kernel.h"
@@ -41,10 +42,13 @@ class LinuxKernel : public Kernel {
 
     std::vector<Partition> probe_partitions(const HeldDevice& disk,
                                             std::uint32_t logical_sector_size) override;
+    std::optional<VolumeContent> probe_content(const HeldDevice& device) override;
+    std::vector<UpperDevice> devices_above(DeviceNumber device) override;
     std::vector<Holder> holders(DeviceNumber device) override;
     std::vector<std::string> mount_points(DeviceNumber device) override;
     std::vector<Holder> writers(const File& file) override;
 
+    bool waits_for_udev() const override { return with_udev_; }
     std::string device_path(const std::string& name) override;
     void pause_ms(unsigned milliseconds) override;
     void throw_if_interrupted() override;

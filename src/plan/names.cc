@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view allowed_signs = "#+-.:=@_";
 constexpr std::string_view disk_suffix = "-disk";
+constexpr std::string_view logical_volume_prefix = "VMDKLV-";
 constexpr std::size_t max_dm_name_length = 127;  // DM_NAME_LEN is 128 with the NUL
 constexpr unsigned max_partition_number = 128;   // of a GPT as it is usually made
 
@@ -32,6 +33,12 @@ std::optional<std::uint64_t> parse_hex(std::string_view text) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
     if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
     return value;
+}
+
+std::string with_doubled_hyphens(std::string_view text) {
+    std::string doubled;
+    for (const char c : text) doubled.append(c == '-' ? 2 : 1, c);
+    return doubled;
 }
 
 }  // namespace
@@ -100,6 +107,41 @@ std::string inner_name(std::string_view disk, std::string_view layer) { return c
 
 std::string inner_uuid(std::string_view id, std::string_view layer) {
     return concat(uuid_prefix, id, "-", layer);
+}
+
+std::string logical_volume_name(std::string_view disk, std::string_view vg, std::string_view lv) {
+    return concat(disk, "-", with_doubled_hyphens(vg), "-", with_doubled_hyphens(lv));
+}
+
+std::string logical_volume_uuid(std::string_view id, std::string_view lv_uuid) {
+    std::string compact(lv_uuid);
+    std::erase(compact, '-');
+    return concat(logical_volume_prefix, id, "-", compact);
+}
+
+std::optional<std::string> parse_logical_volume_uuid(std::string_view uuid) {
+    if (!uuid.starts_with(logical_volume_prefix)) return std::nullopt;
+    uuid.remove_prefix(logical_volume_prefix.size());
+    const std::size_t dash = uuid.find('-');
+    if (dash == std::string_view::npos || dash == 0 || dash + 1 == uuid.size()) return std::nullopt;
+    return std::string(uuid.substr(0, dash));
+}
+
+std::optional<std::string> parse_vg_lv(std::string_view name) {
+    std::string plain;
+    bool separated = false;
+    for (std::size_t i = 0; i < name.size(); ++i) {
+        const bool doubled = name[i] == '-' && i + 1 < name.size() && name[i + 1] == '-';
+        if (name[i] == '-' && !doubled) {
+            if (separated) return std::nullopt;
+            separated = true;
+            plain += '/';
+            continue;
+        }
+        plain += name[i];
+        if (doubled) ++i;
+    }
+    return separated && plain.front() != '/' && plain.back() != '/' ? std::optional(plain) : std::nullopt;
 }
 
 std::optional<OwnUuid> parse_own_uuid(std::string_view uuid) {

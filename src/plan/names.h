@@ -41,6 +41,16 @@ std::string partition_uuid(std::string_view id, unsigned number);
 std::string inner_name(std::string_view disk, std::string_view layer);
 std::string inner_uuid(std::string_view id, std::string_view layer);
 
+/// A logical volume on the disk that we map ourselves: "<disk>-<vg>-<lv>", with the hyphens of VG and LV
+/// doubled as LVM does it, and "VMDKLV-<id>-<lv uuid>". It is no part of the disk, but one of its users.
+std::string logical_volume_name(std::string_view disk, std::string_view vg, std::string_view lv);
+std::string logical_volume_uuid(std::string_view id, std::string_view lv_uuid);
+/// The <id> in the UUID of such a volume; none for any other UUID.
+std::optional<std::string> parse_logical_volume_uuid(std::string_view uuid);
+/// "<vg>/<lv>" out of "<vg>-<lv>" with doubled hyphens, as in our names and LVM's; none when it is no such
+/// name.
+std::optional<std::string> parse_vg_lv(std::string_view name);
+
 /// The snapshot below a disk of which long runs are read past it; and what a snapshot lies on: its origin,
 /// and the image's files after the exception store.
 inline constexpr std::string_view grains_layer = "grains";

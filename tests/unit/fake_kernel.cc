@@ -81,6 +81,9 @@ std::set<DeviceNumber> lowers_of(const std::optional<Table>& table) {
     for (const TableLine& line : table->lines()) {
         if (const auto* linear = std::get_if<LinearTarget>(&line.target))
             lowers.insert(std::get<DeviceNumber>(linear->device));
+        if (const auto* striped = std::get_if<StripedTarget>(&line.target))
+            for (const LinearTarget& stripe : striped->stripes)
+                lowers.insert(std::get<DeviceNumber>(stripe.device));
         if (const auto* snapshot = std::get_if<SnapshotTarget>(&line.target))
             for (const LowerDevice& lower : {snapshot->origin, snapshot->cow})
                 lowers.insert(std::get<DeviceNumber>(lower));
@@ -422,6 +425,25 @@ std::vector<Partition> FakeKernel::probe_partitions(const HeldDevice& disk, std:
         if (!machine_.devices.at(number.minor).live)
             throw std::logic_error("a disk without a table is probed");
         return machine_.partitions;
+    });
+}
+
+std::optional<VolumeContent> FakeKernel::probe_content(const HeldDevice& device) {
+    return perform("probe_content", [&]() -> std::optional<VolumeContent> {
+        const DeviceNumber number = dynamic_cast<const FakeHold&>(device).device();
+        const auto content = machine_.contents.find(machine_.devices.at(number.minor).name);
+        return content == machine_.contents.end() ? std::nullopt : std::optional(content->second);
+    });
+}
+
+std::vector<UpperDevice> FakeKernel::devices_above(DeviceNumber number) {
+    return perform("devices_above", [&] {
+        std::vector<UpperDevice> found;
+        for (const auto& [minor, device] : machine_.devices)
+            if (device.opened.contains(number))
+                found.push_back(
+                    {{FakeMachine::dm_major, minor}, device_path(device.name), false, device.live_read_only});
+        return found;
     });
 }
 

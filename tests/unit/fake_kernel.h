@@ -51,6 +51,7 @@ class FakeMachine {
 
     // What the tests arrange.
     std::vector<Partition> partitions;                   ///< what a probe of any disk finds
+    std::map<std::string, VolumeContent> contents;       ///< what a probe finds, by name of the device
     std::vector<User> users;                             ///< close_user() and open_by() keep the rest in step
     std::map<std::string, std::vector<Holder>> writers;  ///< by path
     std::map<DeviceNumber, Sectors> disks;               ///< block devices that are neither loops nor mapped
@@ -157,10 +158,13 @@ class FakeKernel : public Kernel {
 
     std::vector<Partition> probe_partitions(const HeldDevice& disk,
                                             std::uint32_t logical_sector_size) override;
+    std::optional<VolumeContent> probe_content(const HeldDevice& device) override;
+    std::vector<UpperDevice> devices_above(DeviceNumber device) override;
     std::vector<Holder> holders(DeviceNumber device) override;
     std::vector<std::string> mount_points(DeviceNumber device) override;
     std::vector<Holder> writers(const File& file) override;
 
+    bool waits_for_udev() const override { return false; }
     std::string device_path(const std::string& name) override { return "/dev/mapper/" + name; }
     void pause_ms(unsigned milliseconds) override;
     void throw_if_interrupted() override;

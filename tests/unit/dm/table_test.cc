@@ -34,6 +34,16 @@ TEST_CASE("a table prints as the kernel takes it") {
     CHECK(table.length() == Sectors(260));
 }
 
+TEST_CASE("a striped target prints as the kernel takes it, and is bound") {
+    const Table planned({line(0, 256,
+                              StripedTarget{Sectors(128),
+                                            {LinearTarget{PlannedDevice{0}, Sectors(2048)},
+                                             LinearTarget{PlannedDevice{1}, Sectors(10240)}}})});
+    const Table bound = planned.bind({DeviceNumber{254, 3}, DeviceNumber{7, 0}});
+    CHECK(bound.print() == "0 256 striped 2 128 254:3 2048 7:0 10240");
+    CHECK(Table::parse(bound.print()) == bound);
+}
+
 TEST_CASE(
     "the kernel's own spelling parses: blanks at line ends, empty lines, PO for a store that overflows") {
     CHECK(Table::parse("0 8 zero \n\n8 8 error \n") ==

@@ -94,6 +94,27 @@ TEST_CASE("uuids of disk and partitions are made and taken apart") {
     CHECK(partition_uuid(image_id({~std::uint64_t{0}, ~std::uint64_t{0}}), 4294967295).size() < 129);
 }
 
+TEST_CASE("a logical volume above a disk has a UUID that is no part of the disk's") {
+    const std::string uuid = logical_volume_uuid("fd00.12", "IwfPRd-3fOc-Gq3G-1I03-Q16R-bHfn-71y2zm");
+    CHECK(uuid == "VMDKLV-fd00.12-IwfPRd3fOcGq3G1I03Q16RbHfn71y2zm");
+    CHECK_FALSE(parse_own_uuid(uuid));
+    CHECK(parse_logical_volume_uuid(uuid) == "fd00.12");
+    for (const char* other :
+         {"", "VMDKLV-", "VMDKLV--x", "VMDKLV-x", "VMDKLV-x-", "VMDK-fd00.12-disk", "LVM-x-y"})
+        CHECK_FALSE(parse_logical_volume_uuid(other));
+    const std::string longest = image_id({~std::uint64_t{0}, ~std::uint64_t{0}});
+    CHECK(logical_volume_uuid(longest, std::string(32, 'x')).size() < 129);
+}
+
+TEST_CASE("hyphens of VG and LV are doubled, so that their names can be told apart again") {
+    CHECK(logical_volume_name("web-1", "vg0", "root") == "web-1-vg0-root");
+    CHECK(logical_volume_name("web", "vg-0", "s-wap-") == "web-vg--0-s--wap--");
+    CHECK(parse_vg_lv("vg0-root") == "vg0/root");
+    CHECK(parse_vg_lv("vg--0-s--wap--") == "vg-0/s-wap-");
+    CHECK(parse_vg_lv("vg---root") == "vg-/root");
+    for (const char* other : {"", "root", "a-b-c", "-root", "vg0-", "a--b"}) CHECK_FALSE(parse_vg_lv(other));
+}
+
 TEST_CASE("what is not exactly of our form is not ours") {
     for (const char* uuid :
          {"", "VMDK-", "VMDK--disk", "VMDK-disk", "VMDK-x", "vmdk-x-disk", "LVM-x-disk", "part1",

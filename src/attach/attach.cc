@@ -43,12 +43,14 @@ class Assembly {
         for (const auto& device : devices_) kernel_.require_node(device->name(), device->device());
     }
 
-    // With their marks on, devices go with their last user.
-    void keep(bool until_unused) {
-        if (!until_unused)
-            for (const auto& device : devices_) device->cancel_removal();
-        for (const auto& device : devices_) device->release();
-        devices_.clear();
+    void keep() {
+        for (const auto& device : devices_) device->cancel_removal();
+        leave_to_users();
+    }
+
+    // The marks that are left say what becomes of each device. What lies above is released first.
+    void leave_to_users() {
+        for (; !devices_.empty(); devices_.pop_back()) devices_.back()->release();
         loops_.clear();
     }
 
@@ -204,14 +206,10 @@ const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Ke
     return make(plan.disk, DeviceRole::offered);
 }
 
-// The last steps of every attach: until the hook has returned, everything can still be undone.
-void finish(const AttachResult& result, const AttachOptions& options, Kernel& kernel, Assembly& built,
-            std::vector<std::string>& notes) {
+void wait_until_it_stands(Kernel& kernel, const Assembly& built, std::vector<std::string>& notes) {
     if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
     built.require_nodes();
     kernel.throw_if_interrupted();
-    if (options.before_keep) options.before_keep(result);
-    built.keep(options.until_unused);
 }
 
 AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kernel, Assembly& built,
@@ -230,7 +228,7 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
                          plan.read_only,
                          {}},
                         options, taken, kernel, built, result, notes);
-    finish(result, options, kernel, built, notes);
+    wait_until_it_stands(kernel, built, notes);
     return result;
 }
 
@@ -243,29 +241,27 @@ HeldDevicePtr hold(const AttachedDisk& disk, Kernel& kernel) {
                 concat(kernel.device_path(disk.device.name), " has just been detached"));
 }
 
-AttachResult build_on(const AttachedDisk& disk, std::uint32_t logical_sector_size,
-                      const AttachOptions& options, Kernel& kernel, Assembly& built,
-                      std::vector<std::string>& notes) {
-    const HeldDevicePtr held = hold(disk, kernel);
+AttachResult build_partitions(const AttachedDisk& disk, const HeldDevice& held,
+                              std::uint32_t logical_sector_size, const AttachOptions& options, Kernel& kernel,
+                              Assembly& built, std::vector<std::string>& notes) {
     std::set<std::string> taken;
     for (const DmInfo& device : kernel.list_devices()) taken.insert(device.name);
     std::map<unsigned, std::string> partition_names;
     for (const AttachedPartition& partition : disk.partitions)
         partition_names[partition.number] = partition.device.name;
     AttachResult result{kernel.device_path(disk.device.name), {}};
-    if (options.partitions)
-        make_partitions({disk.device.name, disk.id, disk.device.device, *held, disk.capacity,
-                         logical_sector_size, disk.device.read_only, partition_names},
-                        options, taken, kernel, built, result, notes);
-    finish(result, options, kernel, built, notes);
+    make_partitions({disk.device.name, disk.id, disk.device.device, held, disk.capacity, logical_sector_size,
+                     disk.device.read_only, partition_names},
+                    options, taken, kernel, built, result, notes);
+    wait_until_it_stands(kernel, built, notes);
     return result;
 }
 
-template <class Build>
-AttachResult all_or_nothing(Kernel& kernel, Build&& build_all) {
-    Assembly built(kernel);
+// What `body` gives; when it throws, all is undone first, and what cannot be is named.
+template <class Body>
+AttachResult or_undo(Assembly& built, Body&& body) {
     try {
-        return build_all(built);
+        return body();
     } catch (const Error& error) {
         const std::string left = built.undo();
         if (left.empty()) throw;
@@ -276,18 +272,49 @@ AttachResult all_or_nothing(Kernel& kernel, Build&& build_all) {
 
 }  // namespace
 
+class Attachment::Impl {
+  public:
+    explicit Impl(Kernel& kernel) : built(kernel) {}
+    HeldDevicePtr held_disk;  // that somebody else attached
+    Assembly built;
+    AttachResult result;
+};
+
+Attachment::Attachment(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Attachment::Attachment(Attachment&&) noexcept = default;
+Attachment::~Attachment() = default;
+
+const AttachResult& Attachment::result() const { return impl_->result; }
+void Attachment::keep() { impl_->built.keep(); }
+void Attachment::leave_to_users() { impl_->built.leave_to_users(); }
+
 AttachResult attach(const Plan& plan, const AttachOptions& options, Kernel& kernel,
                     std::vector<std::string>& notes) {
-    return all_or_nothing(kernel,
-                          [&](Assembly& built) { return build(plan, options, kernel, built, notes); });
+    Assembly built(kernel);
+    return or_undo(built, [&] {
+        AttachResult result = build(plan, options, kernel, built, notes);
+        if (options.before_keep) options.before_keep();
+        built.keep();
+        return result;
+    });
 }
 
-AttachResult attach_partitions(const AttachedDisk& disk, std::uint32_t logical_sector_size,
-                               const AttachOptions& options, Kernel& kernel,
-                               std::vector<std::string>& notes) {
-    return all_or_nothing(kernel, [&](Assembly& built) {
-        return build_on(disk, logical_sector_size, options, kernel, built, notes);
+Attachment attach_for_the_moment(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                                 std::vector<std::string>& notes) {
+    auto impl = std::make_unique<Attachment::Impl>(kernel);
+    impl->result = or_undo(impl->built, [&] { return build(plan, options, kernel, impl->built, notes); });
+    return Attachment(std::move(impl));
+}
+
+Attachment attach_partitions(const AttachedDisk& disk, std::uint32_t logical_sector_size,
+                             const AttachOptions& options, Kernel& kernel, std::vector<std::string>& notes) {
+    auto impl = std::make_unique<Attachment::Impl>(kernel);
+    impl->held_disk = hold(disk, kernel);
+    impl->result = or_undo(impl->built, [&] {
+        return build_partitions(disk, *impl->held_disk, logical_sector_size, options, kernel, impl->built,
+                                notes);
     });
+    return Attachment(std::move(impl));
 }
 
 }  // namespace vmdkdm

@@ -82,7 +82,7 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, 
     LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
     if (!plan.read_only) check_in_place(opened.image(), plan, kernel, opened.notes);
     AttachGuard guard(kernel, plan.id, plan.disk.name);
-    attach_options.before_keep = [&guard](const AttachResult&) { guard.about_to_keep(); };
+    attach_options.before_keep = [&guard] { guard.about_to_keep(); };
     return attach(plan, attach_options, kernel, opened.notes);
 }
 

@@ -598,7 +598,7 @@ TEST_CASE("a disk that nobody could open is not left behind") {
 TEST_CASE("before anything is made to stay, everything stands, and it is said") {
     Machine machine;
     unsigned times = 0;
-    machine.options.before_keep = [&](const AttachResult&) {
+    machine.options.before_keep = [&] {
         ++times;
         CHECK(machine.devices.size() == 3);
         for (const auto& [minor, device] : machine.devices) {
@@ -608,55 +608,32 @@ TEST_CASE("before anything is made to stay, everything stands, and it is said") 
     };
     machine.attach();
     CHECK(times == 1);
-    machine.options.before_keep = [](const AttachResult&) { throw Error(ErrorKind::system, "no"); };
+    machine.options.before_keep = [] { throw Error(ErrorKind::system, "no"); };
     machine.detach_all();
     CHECK(failure_of([&] { machine.attach(); }).text == "no");
     CHECK(machine.is_clean());
 }
 
-TEST_CASE("what is to stay until it is unused goes with its last user, and at once where there is none") {
-    Machine machine;
-    machine.options.until_unused = true;
-    machine.options.before_keep = [&](const AttachResult& result) {
-        CHECK(result.disk_path == "/dev/mapper/web");
-        REQUIRE(result.partitions.size() == 2);
-        CHECK(result.partitions[1].path == "/dev/mapper/web2");
-        machine.open_by(machine.number_of("web2"), Holder::Kind::mount, "mounted at '/mnt'");
-    };
-    machine.attach();
-    CHECK(machine.devices.size() == 2);
-    CHECK(machine.device("web").deferred_remove);
-    CHECK(machine.device("web2").deferred_remove);
-    machine.close_user("mounted at '/mnt'");
-    CHECK(machine.is_clean());
-}
-
-TEST_CASE("the missing partitions of an attached disk are made on it, and go alone") {
+TEST_CASE("the missing partitions of an attached disk are made on it for the moment, and go alone") {
     Machine machine;
     machine.options.partitions = false;
     machine.attach();
     machine.options.partitions = true;
-    machine.options.until_unused = true;
-    machine.options.before_keep = [&](const AttachResult& result) {
-        REQUIRE(result.partitions.size() == 2);
-        CHECK(machine.devices.size() == 3);
-        machine.open_by(machine.number_of("web1"), Holder::Kind::mount, "mounted at '/mnt'");
-    };
     FakeKernel kernel(machine);
     const auto extend = [&] {
-        const std::vector<AttachedDisk> disks = list_attached(kernel);
-        attach_partitions(disks.at(0), 512, machine.options, kernel, machine.notes);
+        return attach_partitions(list_attached(kernel).at(0), 512, machine.options, kernel, machine.notes);
     };
-    extend();
+    {
+        Attachment attachment = extend();
+        REQUIRE(attachment.result().partitions.size() == 2);
+        CHECK(attachment.result().partitions[1].path == "/dev/mapper/web2");
+        CHECK(machine.devices.size() == 3);
+        machine.open_by(machine.number_of("web1"), Holder::Kind::mount, "mounted at '/mnt'");
+        attachment.leave_to_users();
+    }
     CHECK(machine.devices.size() == 2);
     SECTION("a partition that has a device keeps it") {
-        machine.options.before_keep = nullptr;
-        extend();
-        CHECK(machine.devices.size() == 2);
-    }
-    SECTION("a failure leaves it as it was") {
-        machine.options.before_keep = [](const AttachResult&) { throw Error(ErrorKind::system, "no"); };
-        CHECK(failure_of(extend).text == "no");
+        CHECK(extend().result().partitions.size() == 2);
         CHECK(machine.devices.size() == 2);
     }
     machine.close_user("mounted at '/mnt'");

@@ -54,7 +54,7 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table compact hash cache check
+            _vmdk_dm_words "$cur" attach detach mount umount list info map table compact hash cache check
         fi
         return
     fi
@@ -68,6 +68,10 @@ _vmdk_dm() {
         options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --direct-io --run-dir --cache-dir --progress --no-udev --json)
         ;;
     detach) options=(--all --deferred --no-udev --json) ;;
+    mount)
+        options=("${image_options[@]}" "${device_options[@]}" --rw -o --options -t --type --owner --mode --run-dir --cache-dir --progress --no-udev --json)
+        ;;
+    umount) options=(--no-udev --json) ;;
     list) options=(--json) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
     map) options=("${image_options[@]}" --deep --json) ;;
@@ -89,7 +93,11 @@ _vmdk_dm() {
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
     --strategy) _vmdk_dm_words "$cur" auto linear exceptions materialise; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
-    --name | --layer | -p | --delimiter) return ;;
+    --owner)
+        while IFS= read -r cur; do COMPREPLY+=("$cur"); done < <(compgen -A user -- "$cur")
+        return
+        ;;
+    --name | --layer | -o | --options | -t | --type | --mode | -p | --delimiter) return ;;
     esac
     if [[ $cur == -* ]]; then
         _vmdk_dm_words "$cur" "${options[@]}"
@@ -100,6 +108,15 @@ _vmdk_dm() {
     compact)
         compopt -o default 2>/dev/null
         _vmdk_dm_images "$cur"
+        ;;
+    mount)
+        _vmdk_dm_images "$cur"
+        _vmdk_dm_directories "$cur"
+        ;;
+    umount)
+        _vmdk_dm_disks "$cur"
+        _vmdk_dm_images "$cur"
+        _vmdk_dm_directories "$cur"
         ;;
     detach)
         _vmdk_dm_disks "$cur"

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <exception>
+#include <set>
 
 #include "base/error.h"
 
@@ -21,17 +22,23 @@ void send_to(const UniqueFd& other, std::string_view text) {
     ::send(other.get(), text.data(), text.size(), MSG_NOSIGNAL);
 }
 
-// Until the other end closes, or has said its last word: a guard that was forked later has that end too.
+// Until the other end closes.
 std::string read_all(const UniqueFd& other) {
     std::string text;
     std::array<char, 4096> part;
-    while (!text.ends_with(all_is_well)) {
+    for (;;) {
         const ssize_t got = ::read(other.get(), part.data(), part.size());
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) return text;
         text.append(part.data(), static_cast<std::size_t>(got));
     }
-    return text;
+}
+
+// Our ends of all guards. A later guard's child has them too, and must close them: an earlier guard would wait
+// for its end, and not for ours only.
+std::set<int>& our_ends() {
+    static std::set<int> ends;
+    return ends;
 }
 
 }  // namespace
@@ -45,6 +52,7 @@ GuardProcess::GuardProcess(const std::function<void(const std::string& told)>& c
     child_ = ::fork();
     if (child_ < 0) throw system_error("fork", errno);
     if (child_ > 0) {
+        our_ends().insert(to_child_.get());
         // Until the child has a session of its own, a signal to our process group would take both. Its end of
         // the socket is closed here first, so that the read ends should the child have died.
         to_parent.reset();
@@ -57,6 +65,7 @@ GuardProcess::GuardProcess(const std::function<void(const std::string& told)>& c
     // open.
     ::setsid();
     to_child_.reset();
+    for (const int end : our_ends()) ::close(end);
     const UniqueFd nowhere(::open("/dev/null", O_RDWR | O_CLOEXEC));
     for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(nowhere.get(), standard);
     send_to(to_parent, "r");
@@ -70,6 +79,7 @@ GuardProcess::GuardProcess(const std::function<void(const std::string& told)>& c
 
 GuardProcess::~GuardProcess() {
     send_to(to_child_, all_is_well);
+    our_ends().erase(to_child_.get());
     to_child_.reset();
     while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) continue;
 }

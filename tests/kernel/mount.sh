@@ -3,7 +3,7 @@
 # left of what fails, is killed or is unmounted, by us or by others; and the images never change.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
-start mke2fs mkfs.xfs mkfs.vfat mount umount strace stat
+start mke2fs mkfs.xfs mkfs.vfat mkfs.ntfs mount.ntfs-3g ntfsfix mount umount strace stat
 raw=$work/raw
 mkdir "$raw" "$work/made" "$work/a" "$work/b" "$work/c"
 
@@ -31,6 +31,14 @@ truncate -s 32M "$raw/xfs"
 mkfs.xfs -q --unsupported "$raw/xfs"
 copy_in_use "$raw/xfs" "$raw/dirty-xfs"
 truncate -s 1M "$raw/nothing"
+truncate -s 4M "$raw/ntfs"
+mkfs.ntfs -q -F -Q -p 0 -S 0 -H 0 "$raw/ntfs" >"$work/mkfs" 2>&1
+cp "$raw/ntfs" "$raw/dirty-ntfs"
+ntfsfix "$raw/dirty-ntfs" >"$work/mkfs"
+cp "$raw/ntfs" "$raw/hibernated"
+mount -t ntfs-3g -o loop "$raw/hibernated" "$work/made" 2>"$work/mkfs" || missing 'no FUSE in this kernel'
+printf hibr >"$work/made/hiberfil.sys"
+umount "$work/made"
 
 mount_image two "$raw/vfat" c "$raw/ext4" 83 "$raw/nothing" 83
 mount_image whole "$raw/ext4"
@@ -39,6 +47,9 @@ mount_image xfs "$raw/xfs"
 mount_image clone1 "$raw/dirty-xfs"
 mount_image clone2 "$raw/dirty-xfs"
 mount_image empty "$raw/nothing"
+mount_image ntfs "$raw/ntfs"
+mount_image dirty-ntfs "$raw/dirty-ntfs"
+mount_image hibernated "$raw/hibernated"
 remember_images
 
 options_of() { # DIR
@@ -54,6 +65,7 @@ has_options() { # DIR OPTION...
         [[ $options == *,$option,* ]] || fail "$1 is not mounted with $option but with $options"
     done
 }
+is_gone_from_kernel() { [[ $(dmsetup ls) != *"$1"* ]]; }
 is_mounted() { grep -q -F -e " $1 " /proc/mounts; }
 is_unmounted() { ! is_mounted "$1" || fail "$1 is still mounted"; }
 
@@ -153,6 +165,24 @@ json_holds "$work/out" 'len(d) == 2' "d[0]['directory'] == '$work/a'" "d[1]['typ
 must umount --json "$work/a" "$work/b"
 json_holds "$work/out" "[m['directory'] for m in d] == ['$work/b', '$work/a']"
 nothing_left 'two clones'
+
+check 'ntfs by ntfs-3g: clean, dirty and hibernated'
+must mount --owner 1234:4321 --mode 600 "$(image ntfs)" "$work/a"
+is_silent
+has_options "$work/a" ro nosuid nodev noexec
+[ "$(stat -c '%u %g %a' "$work/a")" = '1234 4321 700' ] || fail 'the directory has another owner or mode'
+[ "$(grep -c -e '^Sig\(Blk\):.*[^0]$' "/proc/$(pidof mount.ntfs-3g)/status")" = 0 ] ||
+    fail 'mount.ntfs-3g has signals blocked'
+must umount "$work/a"
+nothing_left 'umount of an ntfs'
+must mount "$(image dirty-ntfs)" "$work/a" "$(image hibernated)" "$work/b"
+says "'$(image dirty-ntfs)' (ntfs) was not cleanly unmounted: its volume is marked as dirty"
+says "'$(image hibernated)' (ntfs) was not cleanly unmounted: its Windows is hibernated"
+umount "$work/b"
+must umount "$work/a"
+wait_until 5 is_gone_from_kernel vmdkdm-test-hibernated || fail 'the other is still there'
+dmsetup mknodes
+nothing_left 'umount of two ntfs'
 
 check 'one inside another, two of one image; umount of the outer takes the inner along'
 must mount "$(image two):2" "$work/a" "$(image xfs)" "$work/a/inner" "$(image two):1" "$work/b"

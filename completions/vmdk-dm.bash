@@ -61,7 +61,7 @@ _vmdk_dm() {
 
     local place_options=(--allow-path --search-dir --allow-devices --layer)
     local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
-    local device_options=(--name --in-place --strategy --sector-size)
+    local device_options=(--name --in-place --strategy --sector-size --overlay --overlay-size --scratch --accept-touched)
     local options
     case $command in
     attach)
@@ -72,7 +72,7 @@ _vmdk_dm() {
         options=("${image_options[@]}" "${device_options[@]}" --rw -o --options -t --type --owner --mode --run-dir --cache-dir --progress --no-udev --json)
         ;;
     umount) options=(--no-udev --json) ;;
-    list) options=(--json) ;;
+    list) options=(--json --wait-low) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
     map) options=("${image_options[@]}" --deep --json) ;;
     compact)
@@ -97,7 +97,11 @@ _vmdk_dm() {
         while IFS= read -r cur; do COMPREPLY+=("$cur"); done < <(compgen -A user -- "$cur")
         return
         ;;
-    --name | --layer | -o | --options | -t | --type | --mode | -p | --delimiter) return ;;
+    --name | --layer | -o | --options | -t | --type | --mode | -p | --delimiter | --overlay-size) return ;;
+    --overlay)
+        compopt -o default 2>/dev/null
+        return
+        ;;
     esac
     if [[ $cur == -* ]]; then
         _vmdk_dm_words "$cur" "${options[@]}"

@@ -89,6 +89,21 @@ void refuse_taken(const std::string& name, const std::set<std::string>& taken) {
                     concat("the device name '", name, "' is taken (choose another with --name)"));
 }
 
+bool is_overlay(const LowerPlan& lower, const Plan& plan) {
+    return plan.overlay && &lower == &plan.lowers.at(plan.overlay->index);
+}
+
+// Two snapshots on one COW area destroy it. The lock on the file says the same, where its file system has
+// locks.
+void refuse_shared_overlay(const Plan& plan, Kernel& kernel) {
+    if (!plan.overlay) return;
+    const File& file = *plan.lowers.at(plan.overlay->index).file;
+    for (const LoopInfo& loop : kernel.list_loops())
+        if (loop.backing_identity == file.identity())
+            throw Error(ErrorKind::busy, concat("the overlay '", file.path(), "' is in use by ", loop.node,
+                                                " (see vmdk-dm list)"));
+}
+
 // The file with the store has no name: it goes with its loop device.
 LoopDevice attach_store(const ExceptionStore& store, const Plan& plan, const AttachOptions& options,
                         Kernel& kernel) {
@@ -101,10 +116,13 @@ LoopDevice attach_store(const ExceptionStore& store, const Plan& plan, const Att
     return LoopDevice::attach(kernel, config);
 }
 
+bool is_open_for_writing(const File& file) { return (::fcntl(file.fd(), F_GETFL) & O_ACCMODE) == O_RDWR; }
+
 LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
                        Kernel& kernel) {
     UniqueFd writable;
-    if (!plan.read_only) {
+    // An overlay's own descriptor goes to the loop device, with the lock that is on it.
+    if (!lower.read_only && !is_open_for_writing(*lower.file)) {
         const std::string handle = concat("/proc/self/fd/", lower.file->fd());
         writable.reset(::open(handle.c_str(), O_RDWR | O_CLOEXEC));
         if (!writable)
@@ -114,8 +132,10 @@ LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOpt
     config.file_fd = writable ? writable.get() : lower.file->fd();
     config.file_path = lower.file->path();
     config.reference = options.image_path;
-    config.read_only = plan.read_only;
-    config.direct_io = options.direct_io == DirectIo::on;
+    config.read_only = lower.read_only;
+    config.offset = lower.offset;
+    config.size = lower.size;
+    config.direct_io = options.direct_io == DirectIo::on && !is_overlay(lower, plan);
     config.block_size = plan.loop_block_size;
     LoopDevice loop = LoopDevice::attach(kernel, config);
     if (config.direct_io && !kernel.loop_does_direct_io(loop.held()))
@@ -200,7 +220,7 @@ const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Ke
                                              : device_number_of(*lower.file));
     const auto make = [&](const DevicePlan& device, DeviceRole role) -> const MappedDevice& {
         return built.add(MappedDevice::create(kernel, device.name, device.uuid, device.table.bind(numbers),
-                                              plan.read_only, role));
+                                              device.read_only, role));
     };
     for (const DevicePlan& device : plan.inner) numbers.push_back(make(device, DeviceRole::inner).device());
     return make(plan.disk, DeviceRole::offered);
@@ -216,6 +236,7 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
                    std::vector<std::string>& notes) {
     const std::set<std::string> taken = refuse_clash(plan, kernel);
     for (const DevicePlan* device : plan.devices()) refuse_taken(device->name, taken);
+    refuse_shared_overlay(plan, kernel);
     const MappedDevice& disk = make_disk(plan, options, kernel, built);
     AttachResult result{kernel.device_path(disk.name()), {}};
     if (options.partitions)
@@ -225,7 +246,7 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
                          disk.held(),
                          plan.disk.table.length(),
                          plan.logical_sector_size,
-                         plan.read_only,
+                         plan.disk.read_only,
                          {}},
                         options, taken, kernel, built, result, notes);
     wait_until_it_stands(kernel, built, notes);

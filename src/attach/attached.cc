@@ -18,6 +18,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// As the kernel calls a file that memfd_create made.
+constexpr std::string_view scratch_file_prefix = "/memfd:";
+
+// A second's worth of writing to a fast disk.
+constexpr Bytes little_room{64 << 20};
+
 bool is_file(const std::string& path, const FileIdentity& identity) {
     struct stat status = {};
     return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
@@ -47,7 +53,7 @@ std::optional<std::string> find_image(const std::string& id, const std::vector<A
     if (!identity) return std::nullopt;
     std::set<fs::path> directories;
     for (const AttachedLower& lower : lowers) {
-        if (!lower.loop || lower.exception_store) continue;
+        if (!lower.loop || lower.exception_store || lower.overlay) continue;
         if (!lower.loop->reference.empty() && is_file(lower.loop->reference, *identity))
             return lower.loop->reference;
         for (fs::path up = fs::path(lower.loop->backing_file).parent_path(); !up.empty();
@@ -64,6 +70,7 @@ struct Stack {
     std::optional<DmInfo> disk;
     std::vector<DmInfo> inner;
     std::optional<DmInfo> cow;  // one of them
+    bool has_base = false;      // under an overlay
     std::map<DeviceNumber, std::vector<DeviceNumber>> lowers;
 };
 
@@ -99,6 +106,30 @@ std::optional<DeviceNumber> store_of(const Stack& stack, Kernel& kernel) {
     return linear == nullptr ? std::nullopt : std::optional(std::get<DeviceNumber>(linear->device));
 }
 
+// Of a disk that has an overlay, the device with the changes.
+std::optional<DeviceNumber> overlay_of(const Stack& stack, Kernel& kernel) {
+    if (!stack.has_base || !stack.disk || !stack.disk->live_table) return std::nullopt;
+    const Table table = kernel.live_table(stack.disk->name);
+    const auto* snapshot = std::get_if<SnapshotTarget>(&table.lines().front().target);
+    return snapshot == nullptr ? std::nullopt : std::optional(std::get<DeviceNumber>(snapshot->cow));
+}
+
+std::optional<AttachedOverlay> describe_overlay(const Stack& stack, const std::vector<AttachedLower>& lowers,
+                                                Kernel& kernel) {
+    const auto lower = std::find_if(lowers.begin(), lowers.end(),
+                                    [](const AttachedLower& one) { return one.overlay && one.loop; });
+    if (lower == lowers.end()) return std::nullopt;
+    AttachedOverlay overlay;
+    overlay.loop = *lower->loop;
+    overlay.scratch = overlay.loop.backing_file.starts_with(scratch_file_prefix);
+    const SnapshotStatus status = kernel.snapshot_status(stack.disk->name);
+    overlay.state = status.state;
+    overlay.limit = to_bytes(kernel.device_size(lower->device));
+    overlay.used = status.state == SnapshotState::overflowed ? overlay.limit : to_bytes(status.used);
+    overlay.room = kernel.room_for(overlay.loop);
+    return overlay;
+}
+
 // What the stack lies on that is not of it.
 std::vector<AttachedLower> lowers_of(const Stack& stack, const std::map<DeviceNumber, LoopInfo>& loops,
                                      Kernel& kernel) {
@@ -106,11 +137,12 @@ std::vector<AttachedLower> lowers_of(const Stack& stack, const std::map<DeviceNu
     for (const auto& [device, below] : stack.lowers) numbers.insert(below.begin(), below.end());
     for (const auto& [device, below] : stack.lowers) numbers.erase(device);
     const std::optional<DeviceNumber> store = store_of(stack, kernel);
+    const std::optional<DeviceNumber> overlay = overlay_of(stack, kernel);
     std::vector<AttachedLower> lowers;
     for (const DeviceNumber number : numbers) {
         const auto loop = loops.find(number);
-        lowers.push_back(
-            {number, loop == loops.end() ? std::nullopt : std::optional(loop->second), number == store});
+        lowers.push_back({number, loop == loops.end() ? std::nullopt : std::optional(loop->second),
+                          number == store, number == overlay});
     }
     return lowers;
 }
@@ -126,6 +158,7 @@ AttachedDisk describe_disk(const std::string& id, const Stack& stack,
     disk.capacity = kernel.device_size(disk.device.device);
     disk.mount_points = kernel.mount_points(disk.device.device);
     disk.lowers = lowers_of(stack, loops, kernel);
+    disk.overlay = describe_overlay(stack, disk.lowers, kernel);
     disk.image = find_image(id, disk.lowers);
     return disk;
 }
@@ -146,6 +179,41 @@ AttachedPartition describe_partition(unsigned number, const DmInfo& device, Kern
 
 }  // namespace
 
+Bytes reachable_limit(const AttachedOverlay& overlay) {
+    const Bytes used = std::min(overlay.used, overlay.limit);
+    return used + std::min(overlay.room.value_or(overlay.limit), overlay.limit - used);
+}
+
+unsigned percent_used(const AttachedOverlay& overlay) {
+    const auto all = static_cast<double>(reachable_limit(overlay).count());
+    if (overlay.state != SnapshotState::usable || all == 0) return 100;
+    return static_cast<unsigned>(100 * static_cast<double>(overlay.used.count()) / all);
+}
+
+OverlayCondition condition_of(const AttachedOverlay& overlay, unsigned low_percent) {
+    if (overlay.state == SnapshotState::invalid) return OverlayCondition::invalid;
+    if (overlay.state == SnapshotState::overflowed) return OverlayCondition::overflowed;
+    // A file system that is as good as full says little by percentages while the overlay is small.
+    const bool next_to_no_room = overlay.room && *overlay.room < little_room &&
+                                 overlay.limit > overlay.used && *overlay.room < overlay.limit - overlay.used;
+    return next_to_no_room || percent_used(overlay) >= low_percent ? OverlayCondition::low
+                                                                   : OverlayCondition::ok;
+}
+
+std::string_view to_string(OverlayCondition condition) {
+    switch (condition) {
+        case OverlayCondition::ok:
+            return "ok";
+        case OverlayCondition::low:
+            return "low";
+        case OverlayCondition::overflowed:
+            return "overflow";
+        case OverlayCondition::invalid:
+            break;
+    }
+    return "invalid";
+}
+
 std::vector<AttachedDisk> list_attached(Kernel& kernel) {
     std::map<std::string, Stack> stacks;
     std::vector<std::pair<std::string, AttachedPartition>> partitions;
@@ -165,6 +233,7 @@ std::vector<AttachedDisk> list_attached(Kernel& kernel) {
             else
                 stack.inner.push_back(device);
             if (own->layer == cow_layer) stack.cow = device;
+            if (own->layer == base_layer) stack.has_base = true;
         } catch (const Error& error) {
             // Somebody detached it since it was listed.
             if (error.kind() != ErrorKind::not_found) throw;

@@ -23,7 +23,35 @@ struct AttachedLower {
     DeviceNumber device;
     std::optional<LoopInfo> loop;  ///< none for a block device that is used as it is
     bool exception_store = false;  ///< a file of ours in /run, not the image's
+    bool overlay = false;          ///< where the disk's changes go
 };
+
+/// Where the changes of a writable disk go, and how full that is.
+struct AttachedOverlay {
+    LoopInfo loop;
+    bool scratch = false;  ///< in memory; else in a file
+    SnapshotState state = SnapshotState::usable;
+    Bytes used;                 ///< of the limit, what describes the changes included; 0 when invalid
+    Bytes limit;                ///< of the COW area
+    std::optional<Bytes> room;  ///< what its file system, or the machine's memory, has left for it
+};
+
+/// How large the overlay can become: its limit, or less where its file system has less room.
+Bytes reachable_limit(const AttachedOverlay& overlay);
+/// How much of that is used; 100 for an overlay that is full or invalid.
+unsigned percent_used(const AttachedOverlay& overlay);
+
+enum class OverlayCondition {
+    ok,
+    low,         ///< more than the given percentage is used, or next to no room is left
+    overflowed,  ///< writes fail
+    invalid,     ///< nothing can be read until it is attached anew: a write to the file failed
+};
+OverlayCondition condition_of(const AttachedOverlay& overlay, unsigned low_percent);
+/// "ok", "low", "overflow", "invalid"
+std::string_view to_string(OverlayCondition condition);
+
+inline constexpr unsigned default_low_percent = 90;
 
 /// A device of ours below the disk.
 struct AttachedInner {
@@ -40,6 +68,7 @@ struct AttachedDisk {
     std::vector<AttachedPartition> partitions;
     std::vector<AttachedInner> inner;  ///< each before what it lies on
     std::vector<AttachedLower> lowers;
+    std::optional<AttachedOverlay> overlay;
     std::vector<std::string> mount_points;  ///< of a file system without a partition table
 };
 

@@ -1,10 +1,16 @@
 #include "attach/detach.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/unique_fd.h"
 
 namespace vmdkdm {
 namespace {
@@ -95,10 +101,43 @@ void wait_for_loops(const AttachedDisk& disk, const DetachOptions& options, Kern
     }
 }
 
+// The overlay's file, opened while it is still attached: only who has it open then hears of a write that
+// fails while its devices go.
+class OverlayData {
+  public:
+    explicit OverlayData(const AttachedDisk& disk) {
+        if (!disk.overlay || disk.overlay->scratch) return;
+        path_ = disk.overlay->loop.backing_file;
+        UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+        struct stat status = {};
+        const FileIdentity& identity = disk.overlay->loop.backing_identity;
+        if (fd && ::fstat(fd.get(), &status) == 0 && status.st_dev == identity.device &&
+            status.st_ino == identity.inode)
+            fd_ = std::move(fd);
+    }
+
+    void write_to_disk(std::vector<std::string>& notes) const {
+        if (path_.empty()) return;
+        if (!fd_) {
+            notes.push_back(concat("the overlay '", path_,
+                                   "' cannot be opened, so whether all of it is on the disk is not known"));
+        } else if (::fsync(fd_.get()) != 0) {
+            throw system_error(
+                concat("it is detached, but the overlay '", path_, "' could not be written to the disk"),
+                errno);
+        }
+    }
+
+  private:
+    std::string path_;  // empty when there is no overlay in a file
+    UniqueFd fd_;
+};
+
 }  // namespace
 
 void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel,
             std::vector<std::string>& notes) {
+    const OverlayData overlay(disk);
     if (options.deferred) {
         for (const DmInfo* device : devices_top_down(disk)) kernel.remove_when_unused(device->name);
     } else {
@@ -106,7 +145,9 @@ void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kern
         for (const DmInfo* device : devices_top_down(disk)) remove_with_patience(*device, options, kernel);
     }
     if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
-    if (!options.deferred) wait_for_loops(disk, options, kernel, notes);
+    if (options.deferred) return;
+    wait_for_loops(disk, options, kernel, notes);
+    overlay.write_to_disk(notes);
 }
 
 }  // namespace vmdkdm

@@ -15,7 +15,9 @@ struct DetachOptions {
         5000;  ///< how long a process (udev's probe, say) may keep it open before we give up
 };
 
-/// Throws Error busy that names who uses the disk; then nothing has been removed. Notes are added to `notes`.
+/// Throws Error busy that names who uses the disk; then nothing has been removed. What was written to an
+/// overlay is on the disk afterwards, unless the removal is deferred; Error (system) when it could not be
+/// written. Notes are added to `notes`.
 void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel,
             std::vector<std::string>& notes);
 

@@ -69,9 +69,11 @@ void remove_debris(Kernel& kernel, const std::string& id) {
     }
 }
 
-AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name)
-    : process_([&kernel, id, disk_name](const std::string& told) {
+AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name,
+                         const std::function<void()>& also_undo)
+    : process_([&kernel, id, disk_name, also_undo](const std::string& told) {
           clean_up_after_parent(kernel, id, disk_name, told == word_keeping);
+          if (also_undo && devices_of(kernel, id).empty()) also_undo();
       }) {}
 
 void AttachGuard::about_to_keep() const { process_.tell(word_keeping); }

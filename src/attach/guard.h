@@ -3,6 +3,7 @@
 // just there.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "attach/guard_process.h"
@@ -19,7 +20,9 @@ void remove_debris(Kernel& kernel, const std::string& id);
 /// attach of the image removes.
 class AttachGuard {
   public:
-    AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name);
+    /// `also_undo` runs in the child, once the devices are gone.
+    AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name,
+                const std::function<void()>& also_undo = nullptr);
     /// From here on until our end every device of the image is ours, and a death in between must remove them
     /// all: some are to stay already, others are not.
     void about_to_keep() const;

@@ -34,8 +34,8 @@ std::string read_all(const UniqueFd& other) {
     }
 }
 
-// Our ends of all guards. A later guard's child has them too, and must close them: an earlier guard would wait
-// for its end, and not for ours only.
+// Our ends of all guards. A later guard's child has them too, and must close them: an earlier guard would
+// wait for its end, and not for ours only.
 std::set<int>& our_ends() {
     static std::set<int> ends;
     return ends;

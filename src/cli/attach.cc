@@ -16,6 +16,7 @@
 #include "cli/image_options.h"
 #include "cli/materialise.h"
 #include "cli/output.h"
+#include "cli/overlay_options.h"
 #include "cli/progress.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
@@ -35,12 +36,22 @@ struct AttachCommandOptions {
     std::string progress = "auto";
     bool no_udev = false;
     bool json = false;
+    OverlayOptions overlay;
 };
 
 const std::map<std::string, DirectIo> direct_io_words = {
     {"auto", DirectIo::automatic}, {"on", DirectIo::on}, {"off", DirectIo::off}};
 
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+Json overlay_as_json(const Plan& plan) {
+    if (!plan.overlay) return nullptr;
+    const LowerPlan& overlay = plan.lowers.at(plan.overlay->index);
+    const bool scratch = overlay.offset == Bytes(0);
+    return {{"file", scratch ? Json(nullptr) : Json(overlay.file->path())},
+            {"scratch", scratch},
+            {"limit", overlay.size->count()}};
+}
 
 void print_as_json(const AttachResult& result, const Plan& plan, const Image& image,
                    const std::optional<CopyStep>& copied) {
@@ -58,7 +69,8 @@ void print_as_json(const AttachResult& result, const Plan& plan, const Image& im
                 {"disk", result.disk_path},
                 {"uuid", plan.disk.uuid},
                 {"capacity", to_bytes(plan.disk.table.length()).count()},
-                {"readOnly", plan.read_only},
+                {"readOnly", plan.disk.read_only},
+                {"overlay", overlay_as_json(plan)},
                 {"sectorSize", plan.logical_sector_size},
                 {"strategy", to_string(plan.cost.strategy)},
                 {"materialised", as_json(copied)},
@@ -70,7 +82,8 @@ void print_as_text(const AttachResult& result) {
     for (const PartitionDevice& device : result.partitions) std::cout << device.path << "\n";
 }
 
-AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, OpenImage& opened) {
+AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan,
+                         const std::optional<ChosenOverlay>& overlay, OpenImage& opened) {
     AttachOptions attach_options;
     attach_options.direct_io = direct_io_words.at(options.direct_io);
     attach_options.partitions = !options.no_partitions;
@@ -80,8 +93,10 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan, 
     if (options.delimiter) check_delimiter(plan.disk.name, *options.delimiter);
 
     LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
-    if (!plan.read_only) check_in_place(opened.image(), plan, kernel, opened.notes);
-    AttachGuard guard(kernel, plan.id, plan.disk.name);
+    if (options.shape.in_place) check_in_place(opened.image(), plan, kernel, opened.notes);
+    AttachGuard guard(kernel, plan.id, plan.disk.name, [&overlay] {
+        if (overlay) overlay->remove_made();
+    });
     attach_options.before_keep = [&guard] { guard.about_to_keep(); };
     return attach(plan, attach_options, kernel, opened.notes);
 }
@@ -99,8 +114,9 @@ std::optional<CopyStep> copy_first(const AttachCommandOptions& options, OpenImag
 }
 
 // The plan; line by line where there is no place for the store that would be cheaper.
-Plan feasible_plan(const AttachCommandOptions& options, OpenImage& opened) {
-    Plan plan = plan_for(opened, options.shape);
+Plan feasible_plan(const AttachCommandOptions& options, const std::optional<OverlayPlan>& overlay,
+                   OpenImage& opened) {
+    Plan plan = plan_for(opened, options.shape, overlay);
     if (options.shape.strategy != "auto" || plan.cost.exceptions == 0 || can_hold_store(options.run_dir))
         return plan;
     opened.notes.push_back(concat("'", options.run_dir,
@@ -108,7 +124,7 @@ Plan feasible_plan(const AttachCommandOptions& options, OpenImage& opened) {
                                   "by line, which takes longer to load"));
     PlanShapeOptions linear = options.shape;
     linear.strategy = "linear";
-    return plan_for(opened, linear);
+    return plan_for(opened, linear, overlay);
 }
 
 void run(const AttachCommandOptions& options) {
@@ -118,9 +134,12 @@ void run(const AttachCommandOptions& options) {
     const SignalDelay delay;
     with_context(concat("cannot attach '", options.image.image, "'"), [&] {
         if (!options.image.allow_damaged) refuse_damage(opened);
+        std::optional<ChosenOverlay> overlay = ChosenOverlay::open(options.overlay, opened);
         const std::optional<CopyStep> copied = copy_first(options, opened);
-        const Plan plan = feasible_plan(options, opened);
-        const AttachResult result = attach_plan(options, plan, opened);
+        const Plan plan =
+            feasible_plan(options, overlay ? std::optional(overlay->plan()) : std::nullopt, opened);
+        const AttachResult result = attach_plan(options, plan, overlay, opened);
+        if (overlay) overlay->keep();
         print_notes(opened.notes);
         options.json ? print_as_json(result, plan, opened.image(), copied) : print_as_text(result);
         std::cout.flush();
@@ -136,6 +155,7 @@ void add_attach_command(CLI::App& app) {
     const auto options = std::make_shared<AttachCommandOptions>();
     add_image_options(command, options->image);
     add_plan_options(command, options->shape);
+    add_overlay_options(command, options->overlay);
     command.add_flag("--no-partitions", options->no_partitions, "Make the disk only");
     command
         .add_option("-p,--delimiter", options->delimiter,

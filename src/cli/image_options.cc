@@ -138,7 +138,7 @@ std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted) {
     return size == 0 ? by_gpt : size;
 }
 
-Plan plan_for(OpenImage& opened, const PlanShapeOptions& options) {
+Plan plan_for(OpenImage& opened, const PlanShapeOptions& options, const std::optional<OverlayPlan>& overlay) {
     PlanOptions plan_options;
     plan_options.name = options.name.value_or(default_name(opened.image().path));
     check_name(plan_options.name);
@@ -146,6 +146,7 @@ Plan plan_for(OpenImage& opened, const PlanShapeOptions& options) {
     plan_options.in_place = options.in_place;
     plan_options.logical_sector_size = sector_size_for(opened, options.sector_size);
     plan_options.strategy = strategy_for(options);
+    plan_options.overlay = overlay;
     Plan plan = make_plan(opened.map, plan_options);
     if (options.strategy == "materialise") plan.cost.strategy = Strategy::materialise;
     if (plan.loop_block_size != plan.logical_sector_size)

@@ -64,6 +64,7 @@ void refuse_damage(const OpenImage& opened);
 std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted);
 
 /// The plan for it. May add to its notes.
-Plan plan_for(OpenImage& opened, const PlanShapeOptions& options);
+Plan plan_for(OpenImage& opened, const PlanShapeOptions& options,
+              const std::optional<OverlayPlan>& overlay = std::nullopt);
 
 }  // namespace vmdkdm

@@ -6,6 +6,7 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/hash_output.h"
+#include "cli/planned_file.h"
 
 namespace vmdkdm {
 namespace {
@@ -18,25 +19,6 @@ std::optional<Extract> extract_for(const BlockMap& map, const PlanShapeOptions& 
     if (std::any_of(map.begin(), map.end(), is_compressed)) return Extract::compressed;
     return std::nullopt;
 }
-
-// A file that attach would make. Nothing can be read from it.
-class PlannedFile : public File {
-  public:
-    PlannedFile(std::string path, Bytes size) : path_(std::move(path)), size_(size) {}
-
-    const std::string& path() const override { return path_; }
-    FileKind kind() const override { return FileKind::regular; }
-    FileIdentity identity() const override { return {}; }
-    Bytes size() const override { return size_; }
-    int fd() const override { return -1; }
-    void read_at(Bytes, std::span<std::byte>) const override {
-        throw Error(ErrorKind::not_found, concat("'", path_, "' has not been made yet"));
-    }
-
-  private:
-    std::string path_;
-    Bytes size_;
-};
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <pwd.h>
 
 #include <algorithm>
+#include <deque>
 #include <iostream>
 #include <list>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "cli/image_options.h"
 #include "cli/materialise.h"
 #include "cli/output.h"
+#include "cli/overlay_options.h"
 #include "cli/progress.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
@@ -33,6 +35,7 @@ struct MountCommandOptions {
     std::vector<std::string> words;  // IMAGE[:VOLUME] DIR ...
     ImageOptions image;
     PlanShapeOptions shape;
+    OverlayOptions overlay;
     bool writable = false;
     std::vector<std::string> options;
     std::optional<std::string> type;
@@ -43,12 +46,6 @@ struct MountCommandOptions {
     std::string progress = "auto";
     bool no_udev = false;
     bool json = false;
-};
-
-// An image of the command line; named more than once, it is attached once.
-struct WantedImage {
-    OpenImage opened;
-    ImageToMount to_mount;
 };
 
 std::uint64_t number_of(const std::string& text, int base, const std::string& refusal) {
@@ -98,13 +95,23 @@ MountOptions mount_options_of(const MountCommandOptions& options) {
     return mount;
 }
 
-void check_writing(const MountCommandOptions& options) {
-    if (options.writable && !options.shape.in_place)
-        throw Error(ErrorKind::usage, "--rw needs --in-place (writes into the image)");
+bool wants_overlay(const MountCommandOptions& options) {
+    return options.overlay.file || options.overlay.scratch;
+}
+
+void check_in_place_wish(const MountCommandOptions& options) {
     if (options.shape.in_place && !options.writable)
         throw Error(
             ErrorKind::usage,
             "--in-place needs --rw: even a read-only mount would write a journal back into the image");
+}
+
+void check_writing(const MountCommandOptions& options, bool on_overlay) {
+    if (options.writable && !options.shape.in_place && !on_overlay)
+        throw Error(
+            ErrorKind::usage,
+            "--rw needs --scratch (writes are lost at umount), --overlay FILE (they are kept there) or "
+            "--in-place (they go into the image)");
 }
 
 AttachOptions attach_options_of(const MountCommandOptions& options, const OpenImage& opened) {
@@ -122,17 +129,16 @@ std::string free_name(const std::string& wanted, const std::vector<std::string>&
     return name;
 }
 
-Plan plan_to_mount(const MountCommandOptions& options, OpenImage& opened, std::vector<std::string>& taken) {
-    if (!options.image.allow_damaged) refuse_damage(opened);
-    ProgressReport progress(options.progress);
-    materialise(opened, options.shape, options.cache_dir, options.image.allow_damaged, progress);
+Plan plan_to_mount(const MountCommandOptions& options, OpenImage& opened,
+                   const std::optional<ChosenOverlay>& overlay, std::vector<std::string>& taken) {
+    const std::optional<OverlayPlan> over = overlay ? std::optional(overlay->plan()) : std::nullopt;
     PlanShapeOptions shape = options.shape;
     if (!shape.name) shape.name = free_name(default_name(opened.image().path), taken);
     taken.push_back(*shape.name);
-    Plan plan = plan_for(opened, shape);
+    Plan plan = plan_for(opened, shape, over);
     if (shape.strategy != "auto" || plan.cost.exceptions == 0 || can_hold_store(options.run_dir)) return plan;
     shape.strategy = "linear";
-    return plan_for(opened, shape);
+    return plan_for(opened, shape, over);
 }
 
 // What stands on the command line, and what became of it.
@@ -147,6 +153,22 @@ class Command {
         }
         if (options.shape.name && images_.size() > 1)
             throw Error(ErrorKind::usage, "--name goes with one image only");
+        if (options.overlay.file && images_.size() > 1)
+            throw Error(ErrorKind::usage, "--overlay goes with one image only (--scratch with any number)");
+    }
+
+    // All of them before anything is attached, so that none inherits a device that is held.
+    void guard(std::list<AttachGuard>& guards) {
+        for (std::size_t i = 0; i < images_.size(); ++i)
+            if (images_[i].plan)
+                guards.emplace_back(kernel_, images_[i].id, images_[i].plan->disk.name, [this, i] {
+                    if (overlays_[i]) overlays_[i]->remove_made();
+                });
+    }
+
+    void keep_overlays() {
+        for (std::optional<ChosenOverlay>& overlay : overlays_)
+            if (overlay) overlay->keep();
     }
 
     const std::vector<MountRequest>& requests() const { return requests_; }
@@ -172,15 +194,33 @@ class Command {
         image.as_given = path;
         image.id = id;
         image.attach = attach_options_of(options_, opened);
-        const bool is_attached = std::any_of(attached_.begin(), attached_.end(),
-                                             [&id](const AttachedDisk& disk) { return disk.id == id; });
-        if (is_attached) {
-            image.logical_sector_size = sector_size_for(opened, options_.shape.sector_size);
+        const auto attached = std::find_if(attached_.begin(), attached_.end(),
+                                           [&id](const AttachedDisk& disk) { return disk.id == id; });
+        if (attached != attached_.end()) {
+            use_attached(*attached, image, opened);
             return image;
         }
-        image.plan = plan_to_mount(options_, opened, taken_names_);
+        check_writing(options_, wants_overlay(options_));
+        if (!options_.image.allow_damaged) refuse_damage(opened);
+        std::optional<ChosenOverlay>& overlay =
+            overlays_.emplace_back(ChosenOverlay::open(options_.overlay, opened));
+        image.on_overlay = overlay.has_value();
+        ProgressReport progress(options_.progress);
+        materialise(opened, options_.shape, options_.cache_dir, options_.image.allow_damaged, progress);
+        image.plan = plan_to_mount(options_, opened, overlay, taken_names_);
         if (options_.shape.in_place) check_in_place(opened.image(), *image.plan, kernel_, opened.notes);
         return image;
+    }
+
+    void use_attached(const AttachedDisk& disk, ImageToMount& image, OpenImage& opened) {
+        if (wants_overlay(options_))
+            throw Error(ErrorKind::busy,
+                        concat("it is attached already, as ", kernel_.device_path(disk.device.name),
+                               ": an overlay comes too late (detach it first)"));
+        overlays_.emplace_back(std::nullopt);
+        image.on_overlay = disk.overlay.has_value();
+        image.logical_sector_size = sector_size_for(opened, options_.shape.sector_size);
+        check_writing(options_, image.on_overlay);
     }
 
     const MountCommandOptions& options_;
@@ -189,6 +229,7 @@ class Command {
     std::vector<AttachedDisk> attached_;
     std::vector<MountRequest> requests_;
     std::vector<ImageToMount> images_;
+    std::deque<std::optional<ChosenOverlay>> overlays_;  // one for each image
     std::vector<std::string> notes_;
 };
 
@@ -215,21 +256,19 @@ void run(const MountCommandOptions& options) {
     if (options.words.size() % 2 != 0)
         throw Error(ErrorKind::usage,
                     concat("'", options.words.back(), "' has no directory to be mounted on"));
-    check_writing(options);
+    check_in_place_wish(options);
     const MountOptions mount_options = mount_options_of(options);
     LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
     const SignalDelay delay;
     Command command(options, kernel);
     check_directories(command.requests(), kernel);
 
-    // All of them before anything is attached, so that none inherits a device that is held.
     const MountGuard mount_guard;
     std::list<AttachGuard> attach_guards;
-    for (const ImageToMount& image : command.images())
-        if (image.plan) attach_guards.emplace_back(kernel, image.id, image.plan->disk.name);
-
+    command.guard(attach_guards);
     const std::vector<MountedFileSystem> mounted = mount_file_systems(
         command.images(), command.requests(), mount_options, mount_guard, kernel, command.notes());
+    command.keep_overlays();
     print_notes(command.notes());
     options.json ? print_as_json(mounted) : print_as_text(mounted);
     std::cout.flush();
@@ -250,7 +289,8 @@ void add_mount_command(CLI::App& app) {
     add_opening_options(command, options->image);
     add_reading_options(command, options->image);
     add_plan_options(command, options->shape);
-    command.add_flag("--rw", options->writable, "Writable; with --in-place");
+    add_overlay_options(command, options->overlay);
+    command.add_flag("--rw", options->writable, "Writable; with --scratch, --overlay or --in-place");
     command.add_option("-o,--options", options->options, "Options as in mount -o, besides the safe ones")
         ->type_name("OPTIONS")
         ->expected(1)

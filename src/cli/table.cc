@@ -12,6 +12,7 @@
 #include "cli/image_options.h"
 #include "cli/materialise.h"
 #include "cli/output.h"
+#include "cli/overlay_options.h"
 #include "compact/damage.h"
 
 namespace vmdkdm {
@@ -24,9 +25,10 @@ struct TableOptions {
     bool deep = false;
     bool concise = false;
     std::optional<std::string> cache_dir;
+    OverlayOptions overlay;
 };
 
-std::string_view access_of(const Plan& plan) { return plan.read_only ? "ro" : "rw"; }
+std::string_view access_of(bool read_only) { return read_only ? "ro" : "rw"; }
 
 // A path as the shell takes it.
 std::string shell_quoted(const std::string& text) {
@@ -63,17 +65,22 @@ void print_as_json(const Plan& plan, const std::optional<CopyStep>& copy) {
                 {{"device", namer(PlannedDevice{i})},
                  {"file", backing_as_json(lower)},
                  {"exceptions", lower.store ? Json(lower.store->exceptions().size()) : Json(nullptr)},
-                 {"readOnly", plan.read_only},
-                 {"blockSize", plan.loop_block_size}});
+                 {"readOnly", lower.read_only},
+                 {"blockSize", plan.loop_block_size},
+                 {"offset", lower.offset.count()},
+                 {"sizeLimit", lower.size ? Json(lower.size->count()) : Json(nullptr)}});
     Json devices = Json::array();
     for (const DevicePlan* device : plan.devices()) {
         Json lines = Json::array();
         for (const TableLine& line : device->table.lines()) lines.push_back(line_as_text(line, namer));
-        devices.push_back({{"name", device->name}, {"uuid", device->uuid}, {"table", std::move(lines)}});
+        devices.push_back({{"name", device->name},
+                           {"uuid", device->uuid},
+                           {"readOnly", device->read_only},
+                           {"table", std::move(lines)}});
     }
     print_json({{"name", plan.disk.name},
                 {"capacity", to_bytes(plan.disk.table.length()).count()},
-                {"readOnly", plan.read_only},
+                {"readOnly", plan.disk.read_only},
                 {"sectorSize", plan.logical_sector_size},
                 {"cost", cost_as_json(plan.cost)},
                 {"alternative", plan.alternative ? cost_as_json(*plan.alternative) : Json(nullptr)},
@@ -100,14 +107,18 @@ void print_as_text(const Plan& plan, const std::optional<CopyStep>& copy) {
         std::cout << "copy " << human_size(copy->bytes) << " to " << copy->path << "\n";
     for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
         if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
-            std::cout << "loop " << namer(PlannedDevice{i}) << " " << access_of(plan) << " "
+            std::cout << "loop " << namer(PlannedDevice{i}) << " " << access_of(lower.read_only) << " "
                       << plan.loop_block_size << " "
                       << (lower.store ? concat("(store of ",
                                                counted(lower.store->exceptions().size(), "exception"), ")")
                                       : lower.file->path())
+                      << (lower.size ? concat(" (", lower.size->count(), " bytes from byte ",
+                                              lower.offset.count(), " on)")
+                                     : "")
                       << "\n";
     for (const DevicePlan* device : plan.devices()) {
-        std::cout << "device " << device->name << " " << access_of(plan) << " " << device->uuid << "\n";
+        std::cout << "device " << device->name << " " << access_of(device->read_only) << " " << device->uuid
+                  << "\n";
         device->table.print(namer, [](std::string_view lines) { std::cout << lines; });
         std::cout << "\n";
     }
@@ -116,10 +127,13 @@ void print_as_text(const Plan& plan, const std::optional<CopyStep>& copy) {
 void print_as_concise(const Plan& plan) {
     const DeviceNamer namer = planned_names(plan);
     for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
-        if (plan.lowers[i].needs_loop())
-            std::cerr << "# losetup " << (plan.read_only ? "--read-only " : "") << "--sector-size "
-                      << plan.loop_block_size << " " << namer(PlannedDevice{i}) << " "
-                      << shell_quoted(plan.lowers[i].file->path()) << "\n";
+        if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
+            std::cerr << "# losetup " << (lower.read_only ? "--read-only " : "")
+                      << (lower.size ? concat("--offset ", lower.offset.count(), " --sizelimit ",
+                                              lower.size->count(), " ")
+                                     : "")
+                      << "--sector-size " << plan.loop_block_size << " " << namer(PlannedDevice{i}) << " "
+                      << shell_quoted(lower.file->path()) << "\n";
     std::cout << print_concise(plan) << "\n";
 }
 
@@ -140,8 +154,9 @@ void run(const TableOptions& options) {
         opened.map = with_damage(opened.map, find_damage(opened.map, progress));
     }
     const PlanShapeOptions shape = shape_for(options);
+    const std::optional<ChosenOverlay> overlay = ChosenOverlay::foresee(options.overlay, opened);
     const std::optional<CopyStep> copy = plan_materialise(opened, shape, options.cache_dir);
-    const Plan plan = plan_for(opened, shape);
+    const Plan plan = plan_for(opened, shape, overlay ? std::optional(overlay->plan()) : std::nullopt);
     print_notes(opened.notes);
     if (options.concise)
         print_as_concise(plan);
@@ -159,6 +174,7 @@ void add_table_command(CLI::App& app) {
     const auto options = std::make_shared<TableOptions>();
     add_image_options(command, options->image);
     add_plan_options(command, options->shape);
+    add_overlay_options(command, options->overlay);
     add_cache_options(command, options->cache_dir);
     command.add_flag("--deep", options->deep,
                      "Read every compressed grain; those that do not inflate are unreadable");

@@ -19,6 +19,18 @@ template <class... Cases>
 Overloaded(Cases...) -> Overloaded<Cases...>;
 
 // One line of a table, word by word.
+std::string_view word_for(Persistence persistence) {
+    switch (persistence) {
+        case Persistence::none:
+            return "N";
+        case Persistence::persistent:
+            return "P";
+        case Persistence::overflow:
+            break;
+    }
+    return "PO";
+}
+
 class LineParser {
   public:
     explicit LineParser(std::string_view line) : line_(line), rest_(line) {}
@@ -41,9 +53,8 @@ class LineParser {
         if (type == "snapshot") {
             const DeviceNumber origin = device();
             const DeviceNumber cow = device();
-            const std::string_view kind = word();
-            if (kind != "P" && kind != "PO" && kind != "N") fail();
-            return SnapshotTarget{origin, cow, kind != "N", Sectors(number())};
+            const Persistence kept = persistence(word());
+            return SnapshotTarget{origin, cow, kept, Sectors(number())};
         }
         fail();
     }
@@ -60,6 +71,12 @@ class LineParser {
         for (std::uint64_t i = 0; i < count; ++i) target.stripes.push_back(linear());
         if (target.stripes.empty()) fail();
         return target;
+    }
+
+    Persistence persistence(std::string_view text) const {
+        for (const Persistence one : {Persistence::none, Persistence::persistent, Persistence::overflow})
+            if (text == word_for(one)) return one;
+        fail();
     }
 
     std::string_view word() {
@@ -154,7 +171,8 @@ void LinePrinter::append_arguments(std::string& text, const Target& target) {
                               append_device(text, snapshot.origin);
                               text += ' ';
                               append_device(text, snapshot.cow);
-                              append_parts(text, snapshot.persistent ? " P " : " N ", snapshot.chunk.count());
+                              append_parts(text, ' ', word_for(snapshot.persistence), ' ',
+                                           snapshot.chunk.count());
                           },
                           [&](const SnapshotOriginTarget& origin) { append_device(text, origin.origin); }},
                target);

@@ -48,10 +48,16 @@ struct ZeroTarget {
 struct ErrorTarget {
     friend bool operator==(const ErrorTarget&, const ErrorTarget&) = default;
 };
+/// What becomes of a snapshot's exceptions: the third word of its table.
+enum class Persistence {
+    none,        ///< N: they are in memory only
+    persistent,  ///< P: kept on the COW device; when that is full the snapshot is invalid
+    overflow,    ///< PO: the same, but a full snapshot can still be read; only writes fail
+};
 struct SnapshotTarget {
     LowerDevice origin;
     LowerDevice cow;
-    bool persistent = true;
+    Persistence persistence = Persistence::persistent;
     Sectors chunk;
     friend bool operator==(const SnapshotTarget&, const SnapshotTarget&) = default;
 };

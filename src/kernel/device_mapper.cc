@@ -291,6 +291,18 @@ Table LinuxKernel::live_table(const std::string& name) {
     return Table::parse(text);
 }
 
+SnapshotStatus LinuxKernel::snapshot_status(const std::string& name) {
+    DmTask task(DM_DEVICE_STATUS, "status", name);
+    task.check(::dm_task_no_flush(task.get()));
+    task.run();
+    std::uint64_t start = 0;
+    std::uint64_t length = 0;
+    char* type = nullptr;
+    char* status = nullptr;
+    ::dm_get_next_target(task.get(), nullptr, &start, &length, &type, &status);
+    return parse_snapshot_status(status == nullptr ? "" : status);
+}
+
 void LinuxKernel::refresh_nodes(const std::string& prefix) {
     // With udev the links are its business, and it has the kernel's event.
     if (with_udev_) return;

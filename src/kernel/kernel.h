@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "dm/snapshot_status.h"
 #include "dm/table.h"
 #include "files/file.h"
 #include "kernel/contents.h"
@@ -31,6 +32,8 @@ struct LoopConfig {
     bool read_only = true;
     bool direct_io = false;
     std::uint32_t block_size = 512;
+    Bytes offset = Bytes(0);                   ///< where in the file the device begins
+    std::optional<Bytes> size = std::nullopt;  ///< none: to the end of the file
 };
 
 /// A loop device as the kernel describes it.
@@ -103,6 +106,9 @@ class Kernel {
     virtual bool loop_does_direct_io(const HeldDevice& loop) = 0;
     /// Every bound loop device.
     virtual std::vector<LoopInfo> list_loops() = 0;
+    /// What the file system that holds the loop's file has left for it; of a file in memory, what memory is
+    /// available. None when that cannot be told, as for a file in another mount namespace.
+    virtual std::optional<Bytes> room_for(const LoopInfo& loop) = 0;
 
     // Mapped devices, by name.
 
@@ -123,6 +129,8 @@ class Kernel {
     /// Of a block device; 0 for a mapped device without a table.
     virtual Sectors device_size(DeviceNumber device) = 0;
     virtual Table live_table(const std::string& name) = 0;
+    /// Of a device that is one snapshot target.
+    virtual SnapshotStatus snapshot_status(const std::string& name) = 0;
     /// Removes the nodes in /dev/mapper whose names begin with `prefix` and whose devices are gone.
     virtual void refresh_nodes(const std::string& prefix) = 0;
     /// Throws Error (system) when /dev/mapper/`name` is not there as `device`: nobody could open it.

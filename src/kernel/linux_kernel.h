@@ -24,6 +24,7 @@ class LinuxKernel : public Kernel {
     DeviceNumber loop_device(unsigned number) override;
     bool loop_does_direct_io(const HeldDevice& loop) override;
     std::vector<LoopInfo> list_loops() override;
+    std::optional<Bytes> room_for(const LoopInfo& loop) override;
 
     DeviceNumber create_device(const std::string& name, const std::string& uuid) override;
     HeldDevicePtr hold_device(DeviceNumber device) override;
@@ -36,6 +37,7 @@ class LinuxKernel : public Kernel {
     std::vector<DeviceNumber> dependencies(const std::string& name) override;
     Sectors device_size(DeviceNumber device) override;
     Table live_table(const std::string& name) override;
+    SnapshotStatus snapshot_status(const std::string& name) override;
     void refresh_nodes(const std::string& prefix) override;
     void require_node(const std::string& name, DeviceNumber device) override;
     std::string settle() override;

@@ -4,6 +4,7 @@
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
 #include <cerrno>
@@ -28,6 +29,15 @@ std::string first_line(const std::filesystem::path& path) {
     return line;
 }
 
+std::optional<Bytes> available_memory() {
+    std::ifstream in("/proc/meminfo");
+    std::string key;
+    std::uint64_t kibibytes = 0;
+    for (std::string unit; in >> key >> kibibytes; std::getline(in, unit))
+        if (key == "MemAvailable:") return Bytes(kibibytes * 1024);
+    return std::nullopt;
+}
+
 }  // namespace
 
 unsigned LinuxKernel::free_loop() {
@@ -48,6 +58,8 @@ HeldDevicePtr LinuxKernel::configure_loop(unsigned number, const LoopConfig& con
     request.info.lo_flags = LO_FLAGS_AUTOCLEAR;
     if (config.read_only) request.info.lo_flags |= LO_FLAGS_READ_ONLY;
     if (config.direct_io) request.info.lo_flags |= LO_FLAGS_DIRECT_IO;
+    request.info.lo_offset = config.offset.count();
+    if (config.size) request.info.lo_sizelimit = config.size->count();
     if (config.reference.size() < sizeof request.info.lo_file_name)
         std::memcpy(request.info.lo_file_name, config.reference.data(), config.reference.size());
     if (::ioctl(loop.get(), LOOP_CONFIGURE, &request) != 0) {
@@ -97,6 +109,18 @@ std::vector<LoopInfo> LinuxKernel::list_loops() {
         loops.push_back(std::move(info));
     }
     return loops;
+}
+
+std::optional<Bytes> LinuxKernel::room_for(const LoopInfo& loop) {
+    // The kernel's own name for what memfd_create makes.
+    if (loop.backing_file.starts_with("/memfd:")) return available_memory();
+    struct stat status = {};
+    const bool is_it = ::stat(loop.backing_file.c_str(), &status) == 0 &&
+                       status.st_dev == loop.backing_identity.device &&
+                       status.st_ino == loop.backing_identity.inode;
+    struct statvfs file_system = {};
+    if (!is_it || ::statvfs(loop.backing_file.c_str(), &file_system) != 0) return std::nullopt;
+    return Bytes(checked_multiply(file_system.f_bavail, file_system.f_frsize));
 }
 
 }  // namespace vmdkdm

@@ -202,7 +202,7 @@ class Mounter {
         if (file_system.unclean.empty()) return;
         notes_.push_back(concat("'", file_system.volume, "' (", file_system.type,
                                 ") was not cleanly unmounted: ", file_system.unclean,
-                                "; the newest changes may be missing"));
+                                "; the newest changes may be missing (see --scratch)"));
     }
 
     const std::vector<ImageToMount>& images_;

@@ -56,6 +56,8 @@ std::optional<std::string> parse_vg_lv(std::string_view name);
 inline constexpr std::string_view grains_layer = "grains";
 inline constexpr std::string_view origin_layer = "origin";
 inline constexpr std::string_view cow_layer = "cow";
+/// What would be the disk, and lies below it under an overlay.
+inline constexpr std::string_view base_layer = "base";
 
 /// A UUID of ours, taken apart.
 struct OwnUuid {

@@ -78,7 +78,13 @@ bool may_be_exceptions(const BlockMap& map, const PlanOptions& options) {
 class Planner {
   public:
     Planner(const BlockMap& map, const PlanOptions& options) : map_(map), options_(options) {
-        for (const MappedFile& mapped : map.files()) lowers_.push_back({mapped.file, std::nullopt});
+        for (const MappedFile& mapped : map.files())
+            lowers_.push_back({mapped.file, std::nullopt, !options.in_place});
+        if (const auto& overlay = options.overlay) {
+            overlay_ = PlannedDevice{static_cast<std::uint32_t>(lowers_.size())};
+            lowers_.push_back(
+                {overlay->file, std::nullopt, /*read_only=*/false, overlay->offset, overlay->size});
+        }
     }
 
     Plan linear(const Cost& cost, const std::optional<Cost>& alternative) && {
@@ -98,7 +104,8 @@ class Planner {
         const PlannedDevice origin =
             add_inner(origin_layer, table_of(origin_layer, std::move(layout.origin)));
         const PlannedDevice cow = add_inner(cow_layer, cow_table(store, layout));
-        Table snapshot({{Sectors(0), map_.capacity(), SnapshotTarget{origin, cow, true, layout.chunk}}});
+        Table snapshot({{Sectors(0), map_.capacity(),
+                         SnapshotTarget{origin, cow, Persistence::persistent, layout.chunk}}});
         if (layout.direct.empty()) return finish(std::move(snapshot), cost, alternative);
         const PlannedDevice grains = add_inner(grains_layer, std::move(snapshot));
         return finish(table_of("map", filled(std::move(layout.direct), grains)), cost, alternative);
@@ -149,17 +156,28 @@ class Planner {
 
     // After the last of lowers_ was added.
     PlannedDevice add_inner(std::string_view layer, Table table) {
-        inner_.push_back(
-            {inner_name(options_.name, layer), inner_uuid(options_.id, layer), std::move(table)});
+        inner_.push_back({inner_name(options_.name, layer), inner_uuid(options_.id, layer), std::move(table),
+                          !options_.in_place});
         return PlannedDevice{static_cast<std::uint32_t>(lowers_.size() + inner_.size() - 1)};
     }
 
+    // The disk as a snapshot of what it would be without an overlay. A store that overflows: when there is no
+    // room for another chunk, writes fail, and all that was written before can still be read.
+    Table overlaid(Table disk) {
+        const Sectors capacity = disk.length();
+        const PlannedDevice base = add_inner(base_layer, std::move(disk));
+        return Table({{Sectors(0), capacity,
+                       SnapshotTarget{base, *overlay_, Persistence::overflow, options_.overlay->chunk}}});
+    }
+
     Plan finish(Table disk, const Cost& cost, const std::optional<Cost>& alternative) {
+        if (overlay_) disk = overlaid(std::move(disk));
+        const bool read_only = !options_.in_place && !overlay_;
         Plan plan{options_.id,
                   std::move(lowers_),
                   std::move(inner_),
-                  {options_.name, disk_uuid(options_.id), std::move(disk)},
-                  !options_.in_place,
+                  {options_.name, disk_uuid(options_.id), std::move(disk), read_only},
+                  overlay_,
                   options_.logical_sector_size,
                   512,
                   cost,
@@ -176,6 +194,7 @@ class Planner {
     const PlanOptions& options_;
     std::vector<LowerPlan> lowers_;
     std::vector<DevicePlan> inner_;
+    std::optional<PlannedDevice> overlay_;
 };
 
 }  // namespace
@@ -188,6 +207,8 @@ std::vector<const DevicePlan*> Plan::devices() const {
 }
 
 Plan make_plan(const BlockMap& map, const PlanOptions& options) {
+    if (options.in_place && options.overlay)
+        throw Error(ErrorKind::usage, "--in-place and an overlay exclude each other");
     Planner planner(map, options);
     const Cost linear = cost_of(Strategy::linear, map.size(), 0);
     std::optional<ExceptionLayout> layout;
@@ -218,7 +239,7 @@ std::string print_concise(const Plan& plan) {
     std::string text;
     for (const DevicePlan* device : plan.devices()) {
         text += concat(text.empty() ? "" : ";", escape_concise(device->name), ",",
-                       escape_concise(device->uuid), ",,", plan.read_only ? "ro" : "rw");
+                       escape_concise(device->uuid), ",,", device->read_only ? "ro" : "rw");
         for (const TableLine& line : device->table.lines()) {
             text += concat(",", line.start.count(), " ", line.length.count(), " ", target_type(line.target));
             const std::string arguments = target_arguments(line.target, namer);

@@ -19,6 +19,9 @@ namespace vmdkdm {
 struct LowerPlan {
     FilePtr file;  ///< none for a store
     std::optional<ExceptionStore> store;
+    bool read_only = true;
+    Bytes offset = Bytes(0);                   ///< where in the file the loop begins
+    std::optional<Bytes> size = std::nullopt;  ///< of the loop; none: to the end of the file
     bool needs_loop() const { return store || file->kind() == FileKind::regular; }
 };
 
@@ -27,6 +30,15 @@ struct DevicePlan {
     std::string name;
     std::string uuid;
     Table table;
+    bool read_only = true;
+};
+
+/// Where what is written to the disk goes, instead of to the image.
+struct OverlayPlan {
+    FilePtr file;
+    Bytes offset;  ///< of the COW area in it
+    Bytes size;    ///< of the COW area
+    Sectors chunk;
 };
 
 struct Plan {
@@ -34,7 +46,7 @@ struct Plan {
     std::vector<LowerPlan> lowers;
     std::vector<DevicePlan> inner;  ///< devices below the disk, in the order in which they are made
     DevicePlan disk;
-    bool read_only = true;
+    std::optional<PlannedDevice> overlay;     ///< which of `lowers` is the overlay
     std::uint32_t logical_sector_size = 512;  ///< 512 or 4096: how partition tables count
     std::uint32_t loop_block_size = 512;  ///< what the loop devices, and so the disk, offer as logical block
     Cost cost;                            ///< of this plan
@@ -50,10 +62,12 @@ struct PlanOptions {
     bool in_place = false;  ///< writable; refused unless each sector has one of its own in a file
     std::uint32_t logical_sector_size = 512;  ///< 512 or 4096
     std::optional<Strategy> strategy;         ///< linear or exceptions; none: the cheaper one
+    std::optional<OverlayPlan> overlay;       ///< writable, and the image stays as it is
 };
 
 /// Throws Error (refused) for an in-place plan with a run that is not stored (dm-zero swallows writes) or
-/// that shares sectors of its file with another, and for exceptions where no run is aligned to 4 KiB.
+/// that shares sectors of its file with another, and for exceptions where no run is aligned to 4 KiB; (usage)
+/// for a plan that is in place and has an overlay.
 Plan make_plan(const BlockMap& map, const PlanOptions& options);
 
 /// The devices as `dmsetup create --concise` and dm-mod.create= take them; loops are named /dev/loop0 and so

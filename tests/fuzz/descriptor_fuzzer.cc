@@ -107,7 +107,7 @@ void check_plan(const BlockMap& map, bool in_place) {
     const Plan plan = make_plan(map, options);
     require(plan.disk.table.length() == map.capacity(), "the table covers the disk");
     for (const TableLine& line : plan.disk.table.lines())
-        require(plan.read_only || std::holds_alternative<LinearTarget>(line.target),
+        require(plan.disk.read_only || std::holds_alternative<LinearTarget>(line.target),
                 "only what is stored in a file is writable");
     std::vector<DeviceNumber> numbers;
     for (unsigned i = 0; i < plan.lowers.size(); ++i) numbers.push_back({7, i});

@@ -260,13 +260,52 @@ must mount "$work/writable/vmdkdm-test-rw.vmdk" "$work/a"
 must umount "$work/a"
 nothing_left 'a mount in place'
 
-# kill_each SIGNAL CALL NEEDED: the signal comes with the first such call of a mount of two, the second, ...
+check '--scratch: the journal is replayed in memory, the image stays as it is, the changes are forgotten'
+must mount --scratch "$(image dirty)" "$work/a"
+is_silent
+[ "$(<"$work/a/new")" = 'written last' ] || fail 'the journal was not replayed'
+has_options "$work/a" ro
+must umount "$work/a"
+nothing_left 'a scratch mount'
+must mount --scratch=8M --rw "$(image clone1)" "$work/a" "$(image whole)" "$work/b"
+has_options "$work/a" rw nosuid nodev noexec
+[ "$(<"$work/a/new")" = 'written last' ] || fail 'the journal was not replayed'
+echo changed >"$work/a/new"
+echo changed >"$work/b/hello"
+must umount "$work/a" "$work/b"
+must mount "$(image whole)" "$work/b"
+[ "$(<"$work/b/hello")" = 'hello from the root' ] || fail 'the changes were not forgotten'
+refuses 5 mount --scratch "$(image whole)" "$work/a"
+says 'an overlay comes too late'
+must umount "$work/b"
+nothing_left 'writable scratch mounts'
+
+check '--overlay: what is written is there the next time; a file that was made goes with a failure'
+must mount --rw --overlay "$work/overlay" "$(image whole)" "$work/a"
+echo changed >"$work/a/hello"
+umount "$work/a"
+wait_until 5 is_gone_from_kernel vmdkdm-test-whole || fail 'the disk is still there'
+dmsetup mknodes
+nothing_left 'an overlay mount'
+must mount --overlay "$work/overlay" "$(image whole)" "$work/a"
+[ "$(<"$work/a/hello")" = changed ] || fail 'the changes are not there'
+must umount "$work/a"
+refuses 4 mount --rw --overlay "$work/new-overlay" "$(image two)" "$work/a"
+[ ! -e "$work/new-overlay" ] || fail 'the new overlay was left'
+must attach --overlay "$work/overlay" "$(image whole)"
+must mount --rw "$(image whole)" "$work/a"
+must umount "$work/a"
+must detach vmdkdm-test-whole
+nothing_left 'overlays'
+
+# kill_each SIGNAL CALL NEEDED [STEP]: the signal comes with the first such call of a mount of two, the second, ...
+kill_options=()
 kill_each() {
     local number=1
     while :; do
         status=0
         { strace -o "$work/strace" -e "trace=$2" -e "inject=$2:signal=$1:when=$number" "$vmdk_dm" mount \
-            "$(image two):2" "$work/a" "$(image whole)" "$work/a/inner" >"$work/out" 2>"$work/err" ||
+            "${kill_options[@]}" "$(image two):2" "$work/a" "$(image whole)" "$work/a/inner" >"$work/out" 2>"$work/err" ||
             status=$?; } 2>/dev/null
         if [ "$status" -eq 0 ]; then
             must umount "$work/a"
@@ -277,18 +316,21 @@ kill_each() {
             wait_until 5 is_unmounted_quietly "$work/a" || fail "$1 at $2 $number: it is still mounted"
             nothing_left "$1 at $2 $number"
         fi
-        number=$((number + 1))
+        number=$((number + ${4:-1}))
     done
     printf '  %d times %s\n' $((number - 1)) "$2"
     [ "$number" -gt "$3" ] || fail "a mount with only $number times $2"
 }
 is_unmounted_quietly() { ! is_mounted "$1"; }
 
-check 'SIGKILL at each mount and each ioctl'
+check 'SIGKILL at each mount and each fourth ioctl'
 kill_each SIGKILL mount 2
-kill_each SIGKILL ioctl 30
+kill_each SIGKILL ioctl 30 4
 check 'SIGTERM at each mount'
 kill_each SIGTERM mount 2
+check 'SIGKILL at each ninth ioctl with a scratch overlay'
+kill_options=(--scratch=8M)
+kill_each SIGKILL ioctl 40 9
 must mount "$(image two):2" "$work/a" "$(image whole)" "$work/a/inner"
 must umount "$work/a"
 conclude

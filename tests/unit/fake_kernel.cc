@@ -262,6 +262,8 @@ HeldDevicePtr FakeKernel::configure_loop(unsigned number, const LoopConfig& conf
         } else {
             throw system_error(concat("cannot configure /dev/loop", number), EBADF);
         }
+        loop.size = loop.size - whole_sectors(config.offset);
+        if (config.size) loop.size = std::min(loop.size, whole_sectors(*config.size));
         if (machine_.refuses_direct_io) loop.config.direct_io = false;
         // The kernel has room for 63 bytes.
         if (loop.config.reference.size() > 63) loop.config.reference.clear();
@@ -293,6 +295,20 @@ std::vector<LoopInfo> FakeKernel::list_loops() {
                              loop.config.direct_io,
                              /*autoclear=*/true});
         return infos;
+    });
+}
+
+std::optional<Bytes> FakeKernel::room_for(const LoopInfo& loop) {
+    return perform("room_for", [&]() -> std::optional<Bytes> {
+        const auto room = machine_.rooms.find(loop.backing_file);
+        return room == machine_.rooms.end() ? std::nullopt : std::optional(room->second);
+    });
+}
+
+SnapshotStatus FakeKernel::snapshot_status(const std::string& name) {
+    return perform("snapshot_status", [&] {
+        machine_.find(name);
+        return machine_.snapshot_status;
     });
 }
 

@@ -55,6 +55,8 @@ class FakeMachine {
     std::vector<User> users;                             ///< close_user() and open_by() keep the rest in step
     std::map<std::string, std::vector<Holder>> writers;  ///< by path
     std::map<DeviceNumber, Sectors> disks;               ///< block devices that are neither loops nor mapped
+    std::map<std::string, Bytes> rooms;                  ///< left for a loop's file, by its path
+    SnapshotStatus snapshot_status;                      ///< of every snapshot
     unsigned loop_thieves = 0;  ///< how many more times another process takes the loop first
     bool refuses_direct_io = false;
     bool interrupted = false;
@@ -140,6 +142,7 @@ class FakeKernel : public Kernel {
     DeviceNumber loop_device(unsigned number) override;
     bool loop_does_direct_io(const HeldDevice& loop) override;
     std::vector<LoopInfo> list_loops() override;
+    std::optional<Bytes> room_for(const LoopInfo& loop) override;
 
     DeviceNumber create_device(const std::string& name, const std::string& uuid) override;
     HeldDevicePtr hold_device(DeviceNumber device) override;
@@ -152,6 +155,7 @@ class FakeKernel : public Kernel {
     std::vector<DeviceNumber> dependencies(const std::string& name) override;
     Sectors device_size(DeviceNumber device) override;
     Table live_table(const std::string& name) override;
+    SnapshotStatus snapshot_status(const std::string& name) override;
     void refresh_nodes(const std::string& prefix) override;
     void require_node(const std::string& name, DeviceNumber device) override;
     std::string settle() override;

@@ -1,5 +1,7 @@
 #include "attach/attach.h"
 
+#include <fcntl.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <sstream>
@@ -9,6 +11,7 @@
 #include "attach/guard.h"
 #include "base/concat.h"
 #include "files/confined_opener.h"
+#include "files/local_file.h"
 #include "plan/names.h"
 #include "support/failure.h"
 #include "support/memory_files.h"
@@ -34,8 +37,8 @@ Partition partition(unsigned number, std::uint64_t start, std::uint64_t size, bo
     return found;
 }
 
-enum class Shape { lines, snapshot };
-constexpr Shape shapes[] = {Shape::lines, Shape::snapshot};
+enum class Shape { lines, snapshot, overlay };
+constexpr Shape shapes[] = {Shape::lines, Shape::snapshot, Shape::overlay};
 
 // A machine, and an image of two files with a hole between them; or of single grains.
 struct Machine : FakeMachine {
@@ -47,7 +50,12 @@ struct Machine : FakeMachine {
         know(*b);
         BlockMap::Builder builder;
         PlanOptions plan_options;
-        if (shape == Shape::lines) {
+        if (shape == Shape::overlay) {
+            const std::string path = directory.write_hole("overlay", 1 << 20);
+            const FilePtr file = local_file(path, UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC)));
+            plan_options.overlay = OverlayPlan{file, Bytes(1 << 19), Bytes(1 << 18), Sectors(32)};
+        }
+        if (shape != Shape::snapshot) {
             builder.append(Sectors(1000), Stored{builder.add_file(a, 0), Sectors(0)});
             builder.append(Sectors(96), Zero{0});
             builder.append(Sectors(904), Stored{builder.add_file(b, 0), Sectors(96)});
@@ -83,6 +91,10 @@ struct Machine : FakeMachine {
 
     // What describe() says when it is attached.
     std::string attached() const {
+        if (plan->overlay)
+            return concat("loop0 on /vm/a\nloop1 on /vm/b\nloop2 on ", directory.path("overlay"),
+                          "\ndevice web-base VMDK-fd00.1-base\ndevice web VMDK-fd00.1-disk\n"
+                          "device web1 part1-VMDK-fd00.1-disk\ndevice web2 part2-VMDK-fd00.1-disk\n");
         if (plan->inner.empty())
             return "loop0 on /vm/a\nloop1 on /vm/b\ndevice web VMDK-fd00.1-disk\n"
                    "device web1 part1-VMDK-fd00.1-disk\ndevice web2 part2-VMDK-fd00.1-disk\n";
@@ -151,6 +163,58 @@ TEST_CASE("a fragmented disk is a snapshot over devices that udev leaves alone, 
     CHECK(disks[0].lowers[2].exception_store);
     machine.detach_all();
     CHECK(machine.is_clean());
+}
+
+TEST_CASE("a disk with an overlay is writable, what it lies on is not, and list says how full it is") {
+    Machine machine(Shape::overlay);
+    machine.snapshot_status = {SnapshotState::usable, Sectors(128), Sectors(512)};
+    machine.attach();
+    CHECK(machine.describe() == machine.attached());
+    CHECK(machine.device("web").live->print() == "0 2000 snapshot 254:0 7:2 PO 32");
+    for (const std::string name : {"web", "web1", "web2"}) CHECK_FALSE(machine.device(name).live_read_only);
+    CHECK(machine.device("web-base").live_read_only);
+    CHECK(machine.device("web-base").role == DeviceRole::inner);
+    for (const unsigned loop : {0U, 1U}) CHECK(machine.loops.at(loop).config.read_only);
+    const LoopConfig& config = machine.loops.at(2).config;
+    CHECK_FALSE(config.read_only);
+    CHECK(config.offset == Bytes(1 << 19));
+    CHECK(config.size == Bytes(1 << 18));
+    CHECK(config.file_fd == machine.plan->lowers[2].file->fd());
+
+    machine.rooms[machine.directory.path("overlay")] = Bytes(1 << 30);
+    const std::vector<AttachedDisk> disks = machine.list();
+    REQUIRE(disks.size() == 1);
+    REQUIRE(disks[0].lowers.size() == 3);
+    CHECK(disks[0].lowers[2].overlay);
+    REQUIRE(disks[0].overlay);
+    CHECK(disks[0].overlay->used == Bytes(65536));
+    CHECK(disks[0].overlay->room == Bytes(1 << 30));
+    CHECK_FALSE(disks[0].overlay->scratch);
+    machine.detach_all();
+    CHECK(machine.is_clean());
+    CHECK(machine.notes.empty());
+}
+
+TEST_CASE("an overlay that another loop device has is refused") {
+    Machine machine(Shape::overlay);
+    FakeKernel kernel(machine);
+    LoopConfig config;
+    config.file_fd = machine.plan->lowers[2].file->fd();
+    const HeldDevicePtr other = kernel.configure_loop(5, config);
+    CHECK(failure_of([&] { machine.attach(); }) ==
+          Failure{ErrorKind::busy, concat("the overlay '", machine.directory.path("overlay"),
+                                          "' is in use by /dev/loop5 (see vmdk-dm list)")});
+}
+
+TEST_CASE("an overlay that cannot be found any more is detached with a note") {
+    Machine machine(Shape::overlay);
+    machine.attach();
+    std::filesystem::remove(machine.directory.path("overlay"));
+    machine.detach_all();
+    CHECK(machine.is_clean());
+    CHECK(machine.notes == std::vector<std::string>{concat(
+                               "the overlay '", machine.directory.path("overlay"),
+                               "' cannot be opened, so whether all of it is on the disk is not known")});
 }
 
 TEST_CASE("what is left below a disk that somebody removed is listed and can be detached") {

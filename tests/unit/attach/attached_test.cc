@@ -126,5 +126,40 @@ TEST_CASE("nothing attached is an empty list") {
     CHECK(list_attached(kernel).empty());
 }
 
+AttachedOverlay overlay_with(std::uint64_t used, std::uint64_t limit,
+                             std::optional<std::uint64_t> room = {}) {
+    AttachedOverlay overlay;
+    overlay.used = Bytes(used);
+    overlay.limit = Bytes(limit);
+    if (room) overlay.room = Bytes(*room);
+    return overlay;
+}
+
+TEST_CASE("how much of an overlay is used is of its limit, or of what there is room for") {
+    constexpr std::uint64_t gib = 1 << 30;
+    CHECK(percent_used(overlay_with(0, gib)) == 0);
+    CHECK(percent_used(overlay_with(gib / 2, gib, 100 * gib)) == 50);
+    CHECK(percent_used(overlay_with(gib, 10 * gib, 3 * gib)) == 25);
+    CHECK(reachable_limit(overlay_with(gib, 10 * gib, 3 * gib)) == Bytes(4 * gib));
+    CHECK(percent_used(overlay_with(gib, gib, 0)) == 100);
+    CHECK(percent_used(overlay_with(0, gib, 0)) == 100);
+}
+
+TEST_CASE("an overlay is low by percentage, or when there is next to no room") {
+    constexpr std::uint64_t mib = 1 << 20;
+    CHECK(condition_of(overlay_with(89 * mib, 100 * mib), 90) == OverlayCondition::ok);
+    CHECK(condition_of(overlay_with(90 * mib, 100 * mib), 90) == OverlayCondition::low);
+    CHECK(condition_of(overlay_with(50 * mib, 100 * mib), 50) == OverlayCondition::low);
+    CHECK(condition_of(overlay_with(1 * mib, 1000 * mib, 64 * mib), 90) == OverlayCondition::ok);
+    CHECK(condition_of(overlay_with(1 * mib, 1000 * mib, 63 * mib), 90) == OverlayCondition::low);
+    // Room for all that it may still want.
+    CHECK(condition_of(overlay_with(50 * mib, 100 * mib, 60 * mib), 90) == OverlayCondition::ok);
+    AttachedOverlay full = overlay_with(100 * mib, 100 * mib);
+    full.state = SnapshotState::overflowed;
+    CHECK(condition_of(full, 90) == OverlayCondition::overflowed);
+    full.state = SnapshotState::invalid;
+    CHECK(condition_of(full, 90) == OverlayCondition::invalid);
+}
+
 }  // namespace
 }  // namespace vmdkdm

@@ -19,8 +19,10 @@ TEST_CASE("a table prints as the kernel takes it") {
     const Table table(
         {line(0, 63, LinearTarget{DeviceNumber{7, 0}, Sectors(2048)}), line(63, 1, ZeroTarget{}),
          line(64, 64, ErrorTarget{}),
-         line(128, 128, SnapshotTarget{DeviceNumber{254, 1}, DeviceNumber{7, 12}, true, Sectors(8)}),
-         line(256, 1, SnapshotTarget{DeviceNumber{254, 1}, DeviceNumber{7, 12}, false, Sectors(16)}),
+         line(128, 128,
+              SnapshotTarget{DeviceNumber{254, 1}, DeviceNumber{7, 12}, Persistence::persistent, Sectors(8)}),
+         line(256, 1,
+              SnapshotTarget{DeviceNumber{254, 1}, DeviceNumber{7, 12}, Persistence::none, Sectors(16)}),
          line(257, 3, SnapshotOriginTarget{DeviceNumber{8, 16}})});
     const std::string text =
         "0 63 linear 7:0 2048\n"
@@ -48,7 +50,7 @@ TEST_CASE(
     "the kernel's own spelling parses: blanks at line ends, empty lines, PO for a store that overflows") {
     CHECK(Table::parse("0 8 zero \n\n8 8 error \n") ==
           Table({line(0, 8, ZeroTarget{}), line(8, 8, ErrorTarget{})}));
-    CHECK(Table::parse("0 8 snapshot 254:1 254:2 PO 8").print() == "0 8 snapshot 254:1 254:2 P 8");
+    CHECK(Table::parse("0 8 snapshot 254:1 254:2 PO 8").print() == "0 8 snapshot 254:1 254:2 PO 8");
 }
 
 TEST_CASE("a table without lines is refused") {
@@ -112,10 +114,11 @@ TEST_CASE("a line that is not understood is refused, never half taken") {
 }
 
 TEST_CASE("binding gives every planned device its number and leaves the rest alone") {
-    const Table planned({line(0, 8, LinearTarget{PlannedDevice{1}, Sectors(0)}),
-                         line(8, 8, LinearTarget{DeviceNumber{8, 0}, Sectors(4)}), line(16, 8, ZeroTarget{}),
-                         line(24, 8, SnapshotTarget{PlannedDevice{0}, PlannedDevice{1}, true, Sectors(8)}),
-                         line(32, 8, SnapshotOriginTarget{PlannedDevice{0}})});
+    const Table planned(
+        {line(0, 8, LinearTarget{PlannedDevice{1}, Sectors(0)}),
+         line(8, 8, LinearTarget{DeviceNumber{8, 0}, Sectors(4)}), line(16, 8, ZeroTarget{}),
+         line(24, 8, SnapshotTarget{PlannedDevice{0}, PlannedDevice{1}, Persistence::persistent, Sectors(8)}),
+         line(32, 8, SnapshotOriginTarget{PlannedDevice{0}})});
     CHECK(planned.print() ==
           "0 8 linear #1 0\n8 8 linear 8:0 4\n16 8 zero\n24 8 snapshot #0 #1 P 8\n32 8 snapshot-origin #0");
     CHECK(

@@ -49,7 +49,7 @@ TEST_CASE("stored, zero and unreadable runs become linear, zero and error lines"
     const FileIndex b = disk.file("/b", 100);
     const Plan plan = plan_of(disk.data(8, a, 16).zero(5).data(3, b, 0).hidden(2).build());
     CHECK(table_of(plan) == "0 8 linear /dev/loop0 16\n8 5 zero\n13 3 linear /dev/loop1 0\n16 2 error");
-    CHECK(plan.read_only);
+    CHECK(plan.disk.read_only);
     CHECK(plan.disk.name == "web");
     CHECK(plan.disk.uuid == "VMDK-fd00.1-disk");
     REQUIRE(plan.lowers.size() == 2);
@@ -78,7 +78,7 @@ TEST_CASE("a zero run is never exposed writable, nor is one that cannot be read"
     in_place.in_place = true;
     Disk flat;
     const FileIndex a = flat.file("/a", 100);
-    CHECK_FALSE(plan_of(flat.data(8, a, 0).data(8, a, 50).build(), in_place).read_only);
+    CHECK_FALSE(plan_of(flat.data(8, a, 0).data(8, a, 50).build(), in_place).disk.read_only);
     Disk zeros;
     const FileIndex b = zeros.file("/b", 100);
     CHECK(refusal_in_place(zeros.data(8, b, 0).zero(1).build()) ==
@@ -174,6 +174,57 @@ TEST_CASE("where the GPT would be cannot be read, there is none") {
     CHECK(sector_size_by_gpt(disk.hidden(100).build(), 512) == 512);
     Disk zeros;
     CHECK(sector_size_by_gpt(zeros.zero(100).build(), 512) == 512);
+}
+
+OverlayPlan overlay_on(const FilePtr& file) { return {file, Bytes(1 << 20), Bytes(65536), Sectors(32)}; }
+
+TEST_CASE("under an overlay the disk is a read-only device below, and nothing but the overlay is writable") {
+    Disk disk;
+    const FileIndex a = disk.file("/a", 100);
+    PlanOptions options;
+    options.overlay = overlay_on(disk.files.add_hole("/o", Bytes(2 << 20)));
+    const Plan plan = plan_of(disk.data(8, a, 16).zero(5).build(), options);
+    CHECK(table_of(plan) == "0 13 snapshot /dev/mapper/web-base /dev/loop1 PO 32");
+    CHECK_FALSE(plan.disk.read_only);
+    REQUIRE(plan.inner.size() == 1);
+    CHECK(plan.inner[0].name == "web-base");
+    CHECK(plan.inner[0].uuid == "VMDK-fd00.1-base");
+    CHECK(plan.inner[0].table.print(planned_names(plan)) == "0 8 linear /dev/loop0 16\n8 5 zero");
+    CHECK(plan.inner[0].read_only);
+    REQUIRE(plan.lowers.size() == 2);
+    CHECK(plan.lowers[0].read_only);
+    CHECK_FALSE(plan.lowers[0].size);
+    CHECK_FALSE(plan.lowers[1].read_only);
+    CHECK(plan.lowers[1].offset == Bytes(1 << 20));
+    CHECK(plan.lowers[1].size == Bytes(65536));
+    CHECK(plan.overlay == PlannedDevice{1});
+    CHECK(print_concise(plan) ==
+          "web-base,VMDK-fd00.1-base,,ro,0 8 linear /dev/loop0 16,8 5 zero;"
+          "web,VMDK-fd00.1-disk,,rw,0 13 snapshot /dev/mapper/web-base /dev/loop1 PO 32");
+}
+
+TEST_CASE("an overlay lies over a snapshot of single grains too") {
+    Disk disk;
+    const FileIndex a = disk.file("/a", 1000);
+    PlanOptions options;
+    options.strategy = Strategy::exceptions;
+    options.overlay = overlay_on(disk.files.add_hole("/o", Bytes(2 << 20)));
+    const Plan plan = plan_of(disk.zero(1600).data(8, a, 16).zero(392).build(), options);
+    CHECK(table_of(plan) == "0 2000 snapshot /dev/mapper/web-base /dev/loop1 PO 32");
+    for (const DevicePlan& device : plan.inner) CHECK(device.read_only);
+    REQUIRE(plan.lowers.size() == 3);
+    for (const std::size_t i : {0, 2}) CHECK(plan.lowers[i].read_only);
+    CHECK_FALSE(plan.lowers[1].read_only);
+}
+
+TEST_CASE("a plan in place has no overlay") {
+    Disk disk;
+    const FileIndex a = disk.file("/a", 100);
+    PlanOptions options;
+    options.in_place = true;
+    options.overlay = overlay_on(disk.files.add_hole("/o", Bytes(2 << 20)));
+    CHECK(failure_of([&] { plan_of(disk.data(8, a, 0).build(), options); }) ==
+          Failure{ErrorKind::usage, "--in-place and an overlay exclude each other"});
 }
 
 }  // namespace

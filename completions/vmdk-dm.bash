@@ -60,8 +60,8 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach list info map table compact hash verify cache check overlay \
-                filesystems activate deactivate
+            _vmdk_dm_words "$cur" attach detach mount umount list info map table compact hash verify cache check \
+                overlay filesystems activate deactivate
         fi
         return
     fi
@@ -76,6 +76,10 @@ _vmdk_dm() {
         options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --direct-io --run-dir --cache-dir --seal --require-seal --progress --no-udev --json)
         ;;
     detach) options=(--all --deferred --verify --progress --no-udev --json) ;;
+    mount)
+        options=("${image_options[@]}" "${device_options[@]}" --rw -o --options -t --type --owner --mode --run-dir --cache-dir --progress --no-udev --json)
+        ;;
+    umount) options=(--no-udev --json) ;;
     list) options=(--json --wait-low) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
     map) options=("${image_options[@]}" --overlay --accept-touched --deep --json) ;;
@@ -109,7 +113,11 @@ _vmdk_dm() {
     --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
     --strategy) _vmdk_dm_words "$cur" auto linear exceptions materialise; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
-    --name | --layer | -p | --delimiter | --overlay-size | --key-fd | --key | --vg-name) return ;;
+    --owner)
+        while IFS= read -r cur; do COMPREPLY+=("$cur"); done < <(compgen -A user -- "$cur")
+        return
+        ;;
+    --name | --layer | -o | --options | -t | --type | --mode | -p | --delimiter | --overlay-size | --key-fd | --key | --vg-name) return ;;
     --overlay)
         compopt -o default 2>/dev/null
         return
@@ -133,6 +141,15 @@ _vmdk_dm() {
     compact)
         compopt -o default 2>/dev/null
         _vmdk_dm_images "$cur"
+        ;;
+    mount)
+        _vmdk_dm_images "$cur"
+        _vmdk_dm_directories "$cur"
+        ;;
+    umount)
+        _vmdk_dm_disks "$cur"
+        _vmdk_dm_images "$cur"
+        _vmdk_dm_directories "$cur"
         ;;
     detach | filesystems | activate | deactivate)
         _vmdk_dm_disks "$cur"

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -183,17 +184,34 @@ DeviceRole role_of(const AttachOptions& options) {
     return options.exposed ? DeviceRole::exposed : DeviceRole::quarantined;
 }
 
-void make_partitions(const Plan& plan, const AttachOptions& options, const MappedDevice& disk,
+// A disk that stands, as far as its partitions are concerned.
+struct StandingDisk {
+    std::string name;
+    std::string id;
+    DeviceNumber device;
+    const HeldDevice& held;
+    Sectors capacity;
+    std::uint32_t logical_sector_size;
+    bool read_only;
+    std::map<unsigned, std::string> partition_names;  // of the partitions that have a device, by number
+};
+
+void make_partitions(const StandingDisk& disk, const AttachOptions& options,
                      const std::set<std::string>& taken, Kernel& kernel, Assembly& built,
                      AttachResult& result, std::vector<std::string>& notes) {
-    std::vector<Partition> found = kernel.probe_partitions(disk.held(), plan.logical_sector_size);
-    for (Partition& partition :
-         fitting(std::move(found), plan.disk.table.length(), plan.logical_sector_size, notes)) {
-        const std::string name = partition_name(disk.name(), partition.number, options.partition_delimiter);
-        refuse_taken(name, taken);
-        const Table table({{Sectors(0), partition.size, LinearTarget{disk.device(), partition.start}}});
-        built.add(MappedDevice::create(kernel, name, partition_uuid(plan.id, partition.number), table,
-                                       plan.disk.read_only, role_of(options)));
+    std::vector<Partition> found = kernel.probe_partitions(disk.held, disk.logical_sector_size);
+    for (Partition& partition : fitting(std::move(found), disk.capacity, disk.logical_sector_size, notes)) {
+        const auto standing = disk.partition_names.find(partition.number);
+        const std::string name =
+            standing != disk.partition_names.end()
+                ? standing->second
+                : partition_name(disk.name, partition.number, options.partition_delimiter);
+        if (standing == disk.partition_names.end()) {
+            refuse_taken(name, taken);
+            const Table table({{Sectors(0), partition.size, LinearTarget{disk.device, partition.start}}});
+            built.add(MappedDevice::create(kernel, name, partition_uuid(disk.id, partition.number), table,
+                                           disk.read_only, role_of(options)));
+        }
         result.partitions.push_back({std::move(partition), kernel.device_path(name)});
     }
 }
@@ -212,6 +230,12 @@ const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Ke
     return make(plan.disk, role_of(options));
 }
 
+void wait_until_it_stands(Kernel& kernel, const Assembly& built, std::vector<std::string>& notes) {
+    if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
+    built.require_nodes();
+    kernel.throw_if_interrupted();
+}
+
 AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kernel, Assembly& built,
                    std::vector<std::string>& notes) {
     const std::set<std::string> taken = refuse_clash(plan, kernel);
@@ -219,10 +243,42 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
     refuse_shared_overlay(plan, kernel);
     const MappedDevice& disk = make_disk(plan, options, kernel, built);
     AttachResult result{kernel.device_path(disk.name()), {}};
-    if (options.partitions) make_partitions(plan, options, disk, taken, kernel, built, result, notes);
-    if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
-    built.require_nodes();
-    kernel.throw_if_interrupted();
+    if (options.partitions)
+        make_partitions({disk.name(),
+                         plan.id,
+                         disk.device(),
+                         disk.held(),
+                         plan.disk.table.length(),
+                         plan.logical_sector_size,
+                         plan.disk.read_only,
+                         {}},
+                        options, taken, kernel, built, result, notes);
+    wait_until_it_stands(kernel, built, notes);
+    return result;
+}
+
+// It may go at any moment, until we hold it: what holds it now may be a mount that somebody undoes.
+HeldDevicePtr hold(const AttachedDisk& disk, Kernel& kernel) {
+    HeldDevicePtr held = kernel.hold_device(disk.device.device);
+    for (const DmInfo& device : kernel.list_devices())
+        if (device.device == disk.device.device && device.uuid == disk.device.uuid) return held;
+    throw Error(ErrorKind::not_found,
+                concat(kernel.device_path(disk.device.name), " has just been detached"));
+}
+
+AttachResult build_partitions(const AttachedDisk& disk, const HeldDevice& held,
+                              std::uint32_t logical_sector_size, const AttachOptions& options, Kernel& kernel,
+                              Assembly& built, std::vector<std::string>& notes) {
+    std::set<std::string> taken;
+    for (const DmInfo& device : kernel.list_devices()) taken.insert(device.name);
+    std::map<unsigned, std::string> partition_names;
+    for (const AttachedPartition& partition : disk.partitions)
+        partition_names[partition.number] = partition.device.name;
+    AttachResult result{kernel.device_path(disk.device.name), {}};
+    make_partitions({disk.device.name, disk.id, disk.device.device, held, disk.capacity, logical_sector_size,
+                     disk.device.read_only, partition_names},
+                    options, taken, kernel, built, result, notes);
+    wait_until_it_stands(kernel, built, notes);
     return result;
 }
 
@@ -244,6 +300,7 @@ AttachResult or_undo(Assembly& built, Body&& body) {
 class Attachment::Impl {
   public:
     explicit Impl(Kernel& kernel) : built(kernel) {}
+    HeldDevicePtr held_disk;  // that somebody else attached
     Assembly built;
     AttachResult result;
 };
@@ -271,6 +328,17 @@ Attachment attach_for_the_moment(const Plan& plan, const AttachOptions& options,
                                  std::vector<std::string>& notes) {
     auto impl = std::make_unique<Attachment::Impl>(kernel);
     impl->result = or_undo(impl->built, [&] { return build(plan, options, kernel, impl->built, notes); });
+    return Attachment(std::move(impl));
+}
+
+Attachment attach_partitions(const AttachedDisk& disk, std::uint32_t logical_sector_size,
+                             const AttachOptions& options, Kernel& kernel, std::vector<std::string>& notes) {
+    auto impl = std::make_unique<Attachment::Impl>(kernel);
+    impl->held_disk = hold(disk, kernel);
+    impl->result = or_undo(impl->built, [&] {
+        return build_partitions(disk, *impl->held_disk, logical_sector_size, options, kernel, impl->built,
+                                notes);
+    });
     return Attachment(std::move(impl));
 }
 

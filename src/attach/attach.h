@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "attach/attached.h"
 #include "kernel/kernel.h"
 #include "plan/plan.h"
 
@@ -66,5 +67,10 @@ class Attachment {
 /// As attach(), but `before_keep` is not called.
 Attachment attach_for_the_moment(const Plan& plan, const AttachOptions& options, Kernel& kernel,
                                  std::vector<std::string>& notes);
+
+/// The partitions, for the moment, of a disk that is attached already: those that have no device yet are
+/// made. The result has all of them. Throws Error (not_found when the disk is being detached).
+Attachment attach_partitions(const AttachedDisk& disk, std::uint32_t logical_sector_size,
+                             const AttachOptions& options, Kernel& kernel, std::vector<std::string>& notes);
 
 }  // namespace vmdkdm

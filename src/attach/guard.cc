@@ -1,12 +1,7 @@
 #include "attach/guard.h"
 
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -29,10 +24,8 @@ std::vector<DmInfo> devices_of(Kernel& kernel, const std::string& id) {
 
 bool is_debris(const DmInfo& device) { return !device.live_table && device.open_count == 0; }
 
-// What parent and child say to each other, one byte each.
-constexpr char word_ready = 'r';
-constexpr char word_keeping = 'k';
-constexpr char word_all_is_well = '.';
+// What the guard is told once devices begin to stay.
+constexpr std::string_view word_keeping = "k";
 
 // Partitions hold their disk open, so it takes a few rounds.
 void remove_all(Kernel& kernel, const std::string& id) {
@@ -61,11 +54,6 @@ void clean_up_after_parent(Kernel& kernel, const std::string& id, const std::str
     kernel.settle();
 }
 
-void tell(const UniqueFd& other, char word) {
-    // A socket and not a pipe, so that a child that was killed costs us an error and not a SIGPIPE.
-    ::send(other.get(), &word, 1, MSG_NOSIGNAL);
-}
-
 }  // namespace
 
 void remove_debris(Kernel& kernel, const std::string& id) {
@@ -82,55 +70,12 @@ void remove_debris(Kernel& kernel, const std::string& id) {
 }
 
 AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name,
-                         const std::function<void()>& also_undo) {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-        throw system_error("socketpair", errno);
-    UniqueFd to_parent(ends[0]);
-    to_child_.reset(ends[1]);
-    child_ = ::fork();
-    if (child_ < 0) throw system_error("fork", errno);
-    if (child_ > 0) {
-        // Until the child has a session of its own, a signal to our process group would take both. Its end of
-        // the socket is closed here first, so that the read ends should the child have died.
-        to_parent.reset();
-        char ready = 0;
-        while (::read(to_child_.get(), &ready, 1) < 0 && errno == EINTR) continue;
-        return;
-    }
+                         const std::function<void()>& also_undo)
+    : process_([&kernel, id, disk_name, also_undo](const std::string& told) {
+          clean_up_after_parent(kernel, id, disk_name, told == word_keeping);
+          if (also_undo && devices_of(kernel, id).empty()) also_undo();
+      }) {}
 
-    // A session of its own: a signal to our process group does not reach it. Nor does it keep anybody's pipe
-    // open.
-    ::setsid();
-    to_child_.reset();
-    const UniqueFd nowhere(::open("/dev/null", O_RDWR | O_CLOEXEC));
-    for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(nowhere.get(), standard);
-    tell(to_parent, word_ready);
-    char last_word = 0;
-    char word = 0;
-    for (;;) {
-        const ssize_t got = ::read(to_parent.get(), &word, 1);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) break;
-        last_word = word;
-    }
-    try {
-        if (last_word != word_all_is_well) {
-            clean_up_after_parent(kernel, id, disk_name, last_word == word_keeping);
-            if (also_undo && devices_of(kernel, id).empty()) also_undo();
-        }
-    } catch (const std::exception&) {
-        ::_exit(1);  // nobody is left to be told
-    }
-    ::_exit(0);
-}
-
-void AttachGuard::about_to_keep() { tell(to_child_, word_keeping); }
-
-AttachGuard::~AttachGuard() {
-    tell(to_child_, word_all_is_well);
-    to_child_.reset();
-    while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) continue;
-}
+void AttachGuard::about_to_keep() const { process_.tell(word_keeping); }
 
 }  // namespace vmdkdm

@@ -6,9 +6,7 @@
 #include <functional>
 #include <string>
 
-#include <sys/types.h>
-
-#include "base/unique_fd.h"
+#include "attach/guard_process.h"
 #include "kernel/kernel.h"
 
 namespace vmdkdm {
@@ -17,25 +15,20 @@ namespace vmdkdm {
 /// state within a millisecond. Throws Error.
 void remove_debris(Kernel& kernel, const std::string& id);
 
-/// A child process that outlives ours by an instant: when we end without having said that all is well, it
-/// waits until the kernel has undone the attach, and removes debris and stale nodes. Killing both at once (a
-/// whole cgroup) leaves at worst an empty device, which the next attach of the image removes.
+/// Removes debris and stale nodes when we end without having said that all is well, once the kernel has
+/// undone the attach. Killing both at once (a whole cgroup) leaves at worst an empty device, which the next
+/// attach of the image removes.
 class AttachGuard {
   public:
     /// `also_undo` runs in the child, once the devices are gone.
     AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name,
                 const std::function<void()>& also_undo = nullptr);
-    ~AttachGuard();
     /// From here on until our end every device of the image is ours, and a death in between must remove them
     /// all: some are to stay already, others are not.
-    void about_to_keep();
-
-    AttachGuard(const AttachGuard&) = delete;
-    AttachGuard& operator=(const AttachGuard&) = delete;
+    void about_to_keep() const;
 
   private:
-    UniqueFd to_child_;  // our end of the socket to the child
-    pid_t child_ = -1;
+    GuardProcess process_;
 };
 
 }  // namespace vmdkdm

@@ -89,6 +89,8 @@ int run_command_line(int argc, char** argv) {
     app.footer("vmdk-dm COMMAND --help shows the options of a command; vmdk-dm(8) is the manual.");
     add_attach_command(app);
     add_detach_command(app);
+    add_mount_command(app);
+    add_umount_command(app);
     add_list_command(app);
     add_info_command(app);
     add_map_command(app);

@@ -11,6 +11,8 @@ void add_table_command(CLI::App& app);
 void add_check_command(CLI::App& app);
 void add_attach_command(CLI::App& app);
 void add_detach_command(CLI::App& app);
+void add_mount_command(CLI::App& app);
+void add_umount_command(CLI::App& app);
 void add_list_command(CLI::App& app);
 void add_compact_command(CLI::App& app);
 void add_hash_command(CLI::App& app);

@@ -11,24 +11,6 @@
 namespace vmdkdm {
 namespace {
 
-// What the user says, else what the image says of itself, else 512.
-std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted) {
-    std::uint32_t size = wanted;
-    if (size == 0) {
-        const std::string declared = opened.image().descriptor.ddb.get("logicalSectorSize").value_or("");
-        if (declared == "512" || declared == "4096")
-            size = declared == "512" ? 512 : 4096;
-        else if (!declared.empty())
-            opened.notes.push_back(
-                concat("ddb.logicalSectorSize = \"", declared, "\" is not understood (see --sector-size)"));
-    }
-    const std::uint32_t by_gpt = sector_size_by_gpt(opened.map, size == 0 ? 512 : size);
-    if (size != 0 && by_gpt != size)
-        opened.notes.push_back(concat("the disk's GPT has sectors of ", by_gpt, " bytes, so with ", size,
-                                      " no partitions will be found (see --sector-size)"));
-    return size == 0 ? by_gpt : size;
-}
-
 // Of what is not copied. Nothing for "auto".
 std::optional<Strategy> strategy_for(const PlanShapeOptions& options) {
     if (options.in_place && (options.strategy == "exceptions" || options.strategy == "materialise"))
@@ -43,17 +25,23 @@ std::optional<Strategy> strategy_for(const PlanShapeOptions& options) {
 
 void add_place_options(CLI::App& command, ImageOptions& options) {
     command.add_option("IMAGE", options.image, "The image: its descriptor, such as web.vmdk")->required();
+    add_opening_options(command, options);
+}
+
+void add_opening_options(CLI::App& command, ImageOptions& options) {
     command
         .add_option("--allow-path", options.open.allow_paths,
                     "Extent files may lie below DIR too, besides the image's own directory (repeatable)")
         ->type_name("DIR")
         ->expected(1)
+        ->allow_extra_args(false)
         ->take_all();
     command
         .add_option("--search-dir", options.chain.search_dirs,
                     "Parents of a snapshot are looked for in DIR too, and may be opened there (repeatable)")
         ->type_name("DIR")
         ->expected(1)
+        ->allow_extra_args(false)
         ->take_all();
     command.add_flag("--allow-devices", options.open.allow_devices, "Extents may be block devices");
     command
@@ -64,6 +52,10 @@ void add_place_options(CLI::App& command, ImageOptions& options) {
 
 void add_image_options(CLI::App& command, ImageOptions& options) {
     add_place_options(command, options);
+    add_reading_options(command, options);
+}
+
+void add_reading_options(CLI::App& command, ImageOptions& options) {
     command.add_flag(
         "--allow-short", options.chain.read.allow_short,
         "Where an extent's file ends too early, make the missing tail unreadable instead of refusing");
@@ -130,6 +122,23 @@ void refuse_damage(const OpenImage& opened) {
         if (reason.kind == Reason::Kind::damage)
             throw Error(ErrorKind::format, concat("the image is damaged: ", reason.text,
                                                   " (see vmdk-dm map, and --allow-damaged)"));
+}
+
+std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted) {
+    std::uint32_t size = wanted;
+    if (size == 0) {
+        const std::string declared = opened.image().descriptor.ddb.get("logicalSectorSize").value_or("");
+        if (declared == "512" || declared == "4096")
+            size = declared == "512" ? 512 : 4096;
+        else if (!declared.empty())
+            opened.notes.push_back(
+                concat("ddb.logicalSectorSize = \"", declared, "\" is not understood (see --sector-size)"));
+    }
+    const std::uint32_t by_gpt = sector_size_by_gpt(opened.map, size == 0 ? 512 : size);
+    if (size != 0 && by_gpt != size)
+        opened.notes.push_back(concat("the disk's GPT has sectors of ", by_gpt, " bytes, so with ", size,
+                                      " no partitions will be found (see --sector-size)"));
+    return size == 0 ? by_gpt : size;
 }
 
 Plan plan_for(OpenImage& opened, const PlanShapeOptions& options, const std::optional<OverlayPlan>& overlay) {

@@ -20,6 +20,12 @@ struct ImageOptions {
     ChainRules chain;
     bool allow_damaged = false;  ///< damaged runs become unreadable instead of refusing
 };
+/// Where an image's files may lie, and which layer of it.
+void add_opening_options(CLI::App& command, ImageOptions& options);
+
+/// How it is read.
+void add_reading_options(CLI::App& command, ImageOptions& options);
+
 /// Which image, where its files may lie, and which layer of it.
 void add_place_options(CLI::App& command, ImageOptions& options);
 
@@ -55,6 +61,9 @@ ChainRules chain_rules(const ImageOptions& options);
 
 /// Throws Error (format) when a part of the disk cannot be read because the image is damaged.
 void refuse_damage(const OpenImage& opened);
+
+/// What the user says, else what the image says of itself, else 512. May add to its notes.
+std::uint32_t sector_size_for(OpenImage& opened, std::uint32_t wanted);
 
 /// The plan for it. May add to its notes.
 Plan plan_for(OpenImage& opened, const PlanShapeOptions& options,

@@ -62,17 +62,4 @@ std::string counted(std::uint64_t count, std::string_view word) {
     return concat(count, " ", word, count == 1 ? "" : "s");
 }
 
-std::string human_size(Bytes size) {
-    static constexpr std::array units = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    double value = static_cast<double>(size.count());
-    std::size_t unit = 0;
-    while (value >= 1024 && unit + 1 < units.size()) {
-        value /= 1024;
-        ++unit;
-    }
-    std::ostringstream text;
-    text << std::fixed << std::setprecision(unit == 0 ? 0 : 1) << value << " " << units[unit];
-    return text.str();
-}
-
 }  // namespace vmdkdm

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/units.h"
+#include "base/human_size.h"
 
 namespace vmdkdm {
 
@@ -39,8 +39,5 @@ class TextTable {
 
 /// "1 line", "2 lines".
 std::string counted(std::uint64_t count, std::string_view word);
-
-/// "1.5 GiB", for people.
-std::string human_size(Bytes size);
 
 }  // namespace vmdkdm

@@ -1,5 +1,6 @@
 #include "kernel/proc.h"
 
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -36,15 +37,13 @@ std::vector<MountEntry> mounts_of_process(const std::string& pid) {
     // 36 35 98:0 /root /mount/point rw,noatime master:1 - ext3 /dev/root rw,errors=continue
     for (std::string line; std::getline(in, line);) {
         std::istringstream fields(line);
-        std::string id;
         std::string parent;
         std::string device;
         std::string root;
         MountEntry mount;
-        fields >> id >> parent >> device >> root >> mount.mount_point;
+        fields >> mount.id >> parent >> device >> root >> mount.mount_point;
         for (std::string field; fields >> field && field != "-";) continue;
-        std::string type;
-        fields >> type >> mount.source;
+        fields >> mount.type >> mount.source;
         unsigned device_major = 0;
         unsigned device_minor = 0;
         if (std::sscanf(device.c_str(), "%u:%u", &device_major, &device_minor) != 2) continue;
@@ -76,6 +75,23 @@ std::vector<std::string> processes_by_mount_namespace() {
         if (!gone && seen.insert(space).second) pids.push_back(pid);
     });
     return pids;
+}
+
+std::vector<std::string> processes_on_file_system(dev_t device) {
+    const auto is_on_it = [device](const fs::path& link) {
+        struct stat status = {};
+        return ::stat(link.c_str(), &status) == 0 && status.st_dev == device;
+    };
+    std::vector<std::string> found;
+    for_each_process([&](const std::string& pid) {
+        const fs::path process = fs::path("/proc") / pid;
+        bool uses = is_on_it(process / "cwd") || is_on_it(process / "root") || is_on_it(process / "exe");
+        std::error_code ignored;
+        for (const auto& entry : fs::directory_iterator(process / "fd", ignored))
+            uses = uses || is_on_it(entry.path());
+        if (uses) found.push_back(describe_process(pid));
+    });
+    return found;
 }
 
 std::string describe_process(const std::string& pid) {

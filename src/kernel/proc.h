@@ -10,8 +10,10 @@
 namespace vmdkdm {
 
 struct MountEntry {
+    std::string id;    ///< unique while it is mounted
     dev_t device = 0;  ///< of the file system; anonymous for btrfs and its like
     std::string mount_point;
+    std::string type;    ///< "ext4", "fuseblk"
     std::string source;  ///< "/dev/mapper/web1"
 };
 
@@ -23,6 +25,10 @@ std::vector<std::string> processes_by_mount_namespace();
 
 /// Calls `visit` with the id of every process, ours too (it may have inherited a descriptor), as text.
 void for_each_process(const std::function<void(const std::string& pid)>& visit);
+
+/// Processes that have a file of the file system open, run a program from it or are in a directory of it, as
+/// texts; `device` is st_dev of its files.
+std::vector<std::string> processes_on_file_system(dev_t device);
 
 /// "process 123 (dd)"
 std::string describe_process(const std::string& pid);

@@ -26,6 +26,13 @@ void SignalDelay::discard() const {
     for (const int signal : interruptions) ::signal(signal, SIG_IGN);
 }
 
+SignalPassage::SignalPassage() {
+    const sigset_t passing = interruption_set();
+    ::sigprocmask(SIG_UNBLOCK, &passing, &previous_);
+}
+
+SignalPassage::~SignalPassage() { ::sigprocmask(SIG_SETMASK, &previous_, nullptr); }
+
 bool interruption_pending() {
     sigset_t pending;
     ::sigpending(&pending);

@@ -20,6 +20,18 @@ class SignalDelay {
     sigset_t previous_{};
 };
 
+/// Lets them through for a while, to a child process that is to stay and would inherit that they wait.
+class SignalPassage {
+  public:
+    SignalPassage();
+    ~SignalPassage();
+    SignalPassage(const SignalPassage&) = delete;
+    SignalPassage& operator=(const SignalPassage&) = delete;
+
+  private:
+    sigset_t previous_{};
+};
+
 /// Whether one of these signals waits.
 bool interruption_pending();
 

@@ -691,6 +691,35 @@ TEST_CASE("before anything is made to stay, everything stands, and it is said") 
     CHECK(machine.is_clean());
 }
 
+TEST_CASE("the missing partitions of an attached disk are made on it for the moment, and go alone") {
+    Machine machine;
+    machine.options.partitions = false;
+    machine.attach();
+    machine.options.partitions = true;
+    FakeKernel kernel(machine);
+    const auto extend = [&] {
+        return attach_partitions(list_attached(kernel).at(0), 512, machine.options, kernel, machine.notes);
+    };
+    {
+        Attachment attachment = extend();
+        REQUIRE(attachment.result().partitions.size() == 2);
+        CHECK(attachment.result().partitions[1].path == "/dev/mapper/web2");
+        CHECK(machine.devices.size() == 3);
+        machine.open_by(machine.number_of("web1"), Holder::Kind::mount, "mounted at '/mnt'");
+        attachment.leave_to_users();
+    }
+    CHECK(machine.devices.size() == 2);
+    SECTION("a partition that has a device keeps it") {
+        CHECK(extend().result().partitions.size() == 2);
+        CHECK(machine.devices.size() == 2);
+    }
+    machine.close_user("mounted at '/mnt'");
+    CHECK(machine.devices.size() == 1);
+    CHECK_FALSE(machine.device("web").deferred_remove);
+    machine.detach_all();
+    CHECK(machine.is_clean());
+}
+
 TEST_CASE("a failed attach waits for udev too, so that no event is left pending") {
     Machine machine;
     FakeKernel kernel(machine);

@@ -1,0 +1,96 @@
+#include "mount/choose.h"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/human_size.h"
+
+namespace vmdkdm {
+namespace {
+
+bool is_container(const Volume& volume) {
+    static constexpr std::array types = {"LVM2_member", "crypto_LUKS", "BitLocker", "linux_raid_member"};
+    return volume.content && std::find(types.begin(), types.end(), volume.content->type) != types.end();
+}
+
+bool is_file_system(const Volume& volume) {
+    return volume.content && volume.content->usage == "filesystem" && volume.children.empty();
+}
+
+std::vector<const Volume*> volumes_that(const Volume& disk, const std::function<bool(const Volume&)>& fit) {
+    std::vector<const Volume*> found = bottom_up(disk);
+    std::erase_if(found, [&fit](const Volume* volume) { return !fit(*volume); });
+    return found;
+}
+
+// One line for each volume with something on it, as the user would write it.
+std::string list_of(const Volume& disk, const std::string& image) {
+    std::string list;
+    for (const Volume* volume :
+         volumes_that(disk, [](const Volume& v) { return v.content && v.children.empty(); })) {
+        const std::string selector = selector_of(*volume);
+        list += concat("\n  ", image, selector.empty() ? "" : ":", selector, "  ", volume->content->type);
+        if (!volume->content->label.empty()) list += concat(" '", volume->content->label, "'");
+        list += concat(", ", human_size(volume->size));
+        if (is_container(*volume)) list += " (closed)";
+    }
+    return list;
+}
+
+const Volume& the_only_one(const std::vector<const Volume*>& found, const Volume& disk,
+                           const std::string& image, const std::string& what) {
+    if (found.size() == 1) return *found.front();
+    const std::string list = list_of(disk, image);
+    if (found.empty())
+        throw Error(ErrorKind::not_found,
+                    concat(what, " is not there", list.empty() ? "" : "; this is:", list));
+    throw Error(ErrorKind::refused, concat(what, " may be one of several; choose from:", list));
+}
+
+const Volume& find_by_tag(const Volume& disk, const std::string& wanted, const std::string& image) {
+    const bool by_label = wanted.starts_with("LABEL=");
+    const std::string value = wanted.substr(wanted.find('=') + 1);
+    return the_only_one(volumes_that(disk,
+                                     [&](const Volume& volume) {
+                                         return is_file_system(volume) &&
+                                                (by_label ? volume.content->label : volume.content->uuid) ==
+                                                    value;
+                                     }),
+                        disk, image, concat("the file system with ", wanted));
+}
+
+}  // namespace
+
+std::string selector_of(const Volume& volume) {
+    if (volume.kind == VolumeKind::disk) return "";
+    return volume.partition_number ? std::to_string(*volume.partition_number) : volume.name;
+}
+
+bool has_closed_container(const Volume& disk) {
+    return !volumes_that(disk, [](const Volume& volume) {
+                return is_container(volume) && volume.children.empty();
+            }).empty();
+}
+
+const Volume& choose_file_system(const Volume& disk, const std::string& wanted, const std::string& image) {
+    if (wanted.starts_with("LABEL=") || wanted.starts_with("UUID=")) return find_by_tag(disk, wanted, image);
+    if (wanted.empty()) return the_only_one(volumes_that(disk, is_file_system), disk, image, "a file system");
+    const Volume* volume = find_volume(disk, wanted);
+    if (volume == nullptr) the_only_one({}, disk, image, concat("the volume '", wanted, "'"));
+    // An opened container, a PV with one LV: what lies on it is meant.
+    while (volume->children.size() == 1) volume = &volume->children.front();
+    if (is_file_system(*volume)) return *volume;
+    const std::string list = list_of(disk, image);
+    if (!volume->children.empty())
+        throw Error(ErrorKind::refused, concat("'", wanted, "' holds several volumes; choose from:", list));
+    throw Error(ErrorKind::refused,
+                concat("'", wanted, "' holds ",
+                       volume->content ? concat("no file system but ", volume->content->type)
+                                       : std::string("nothing that is known"),
+                       list.empty() ? "" : "; this is there:", list));
+}
+
+}  // namespace vmdkdm

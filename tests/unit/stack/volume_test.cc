@@ -38,7 +38,7 @@ class Machine {
   private:
     void make(const std::string& name, const std::string& uuid, std::vector<TableLine> lines) {
         MappedDevice device =
-            MappedDevice::create(kernel, name, uuid, Table(std::move(lines)), true, DeviceRole::offered);
+            MappedDevice::create(kernel, name, uuid, Table(std::move(lines)), true, DeviceRole::quarantined);
         device.cancel_removal();
         device.release();
     }

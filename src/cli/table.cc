@@ -141,6 +141,9 @@ void print_as_concise(const Plan& plan) {
 PlanShapeOptions shape_for(const TableOptions& options) {
     PlanShapeOptions shape = options.shape;
     if (!options.concise) return shape;
+    if (options.overlay.scratch)
+        throw Error(ErrorKind::usage,
+                    "--concise and --scratch exclude each other: dmsetup has no memory to give");
     if (shape.strategy == "exceptions")
         throw Error(ErrorKind::usage, "--concise and --strategy exceptions exclude each other");
     if (shape.strategy == "auto") shape.strategy = "linear";

@@ -140,7 +140,13 @@ OverlayFile OverlayFile::create(const std::string& path, const OverlayHeader& he
         real = output.path();
     }
     // Opened anew by its name: a file that was made without one is "(deleted)" for the loop device, for ever.
-    return open_writable(real);
+    try {
+        return open_writable(real);
+    } catch (const Error& error) {
+        // Somebody who was faster has taken it: then it is theirs.
+        if (error.kind() != ErrorKind::busy) ::unlink(real.c_str());
+        throw;
+    }
 }
 
 CowState OverlayFile::cow_state() const {

@@ -8,6 +8,8 @@ make_images small 1
 make_grain_images inner
 remember_images
 
+makes_overlay=false
+
 # choose NAME [OPTION...]: what is attached from here on.
 choose() {
     name=vmdkdm-test-$1
@@ -19,6 +21,7 @@ choose() {
 # attach_with INJECTION [STRACE-OPTION...]: an attach under strace; $injected tells whether it came to that.
 attach_with() {
     status=0
+    ! $makes_overlay || rm -f "$overlay"
     strace -o "$work/strace" -e "trace=${1%%:*}" -e "inject=$1" "${@:2}" "$vmdk_dm" attach "${options[@]}" \
         "$image" >"$work/out" 2>"$work/err" || status=$?
     injected=false
@@ -42,6 +45,7 @@ fail_each() {
             $injected || fail "call $number did not fail, but the attach did"
             [ ! -s "$work/out" ] || fail "call $number: a failed attach printed to stdout"
             [ -s "$work/err" ] || fail "call $number: a failed attach said nothing"
+            ! $makes_overlay || [ ! -e "$overlay" ] || fail "call $number: the overlay of a failed attach is there"
             [ ! -e "/dev/mapper/$name" ] || fail "call $number: the node is there when the attach has ended"
         fi
         nothing_left "$1 number $number failed with $2: $(<"$work/err")"
@@ -91,4 +95,29 @@ must attach "${options[@]}" "$image"
 printed "/dev/mapper/$name" "/dev/mapper/${name}1"
 same_bytes "/dev/mapper/$name" "$expected"
 must detach "$name"
+
+# An overlay is made anew by each attach, and is gone when it fails.
+overlay=$work/overlay
+choose small1 --overlay "$overlay"
+makes_overlay=true
+check 'an overlay: each ioctl fails'
+fail_each ioctl EIO 20
+check 'an overlay: its file cannot be made, written or kept'
+fail_each openat EACCES 1 -P "$overlay"
+fail_each ftruncate EFBIG 1
+fail_each pwrite64 ENOSPC 1
+fail_each fsync EIO 1
+check 'an ordinary attach with an overlay afterwards'
+must attach "${options[@]}" "$image"
+same_bytes "/dev/mapper/$name" "$expected"
+must detach "$name"
+[ -e "$overlay" ] || fail 'the overlay did not stay'
+makes_overlay=false
+check 'an overlay that somebody else has'
+fail_each flock EAGAIN 1
+[ -e "$overlay" ] || fail 'the overlay is gone'
+choose small1 --scratch=1M
+check 'an overlay in memory: each ioctl fails, and there is no memory'
+fail_each ioctl EIO 20
+fail_each memfd_create ENOSYS 1
 conclude

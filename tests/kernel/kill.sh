@@ -7,6 +7,9 @@ make_images small 1
 make_grain_images inner
 remember_images
 RANDOM=4711
+# Whether the overlay is there before each attach, or made by it.
+keeps_overlay=true
+overlay=$work/overlay
 
 # choose NAME DISK PARTITION DEVICES [OPTION...]: what is attached from here on, which paths it has, how many devices it is
 # made of.
@@ -31,6 +34,7 @@ signal_each() {
     local number=1
     while :; do
         status=0
+        $keeps_overlay || rm -f "$overlay"
         { strace -o "$work/strace" -e "trace=$2" -e "inject=$2:signal=$1:when=$number" "$vmdk_dm" attach \
             "${options[@]}" "$image" >"$work/out" 2>"$work/err" || status=$?; } 2>/dev/null
         if [ "$status" -eq 0 ]; then
@@ -40,6 +44,8 @@ signal_each() {
         else
             [ ! -s "$work/out" ] || fail "$1 at $2 $number: stdout says that it is attached, and it is not"
             nothing_left "$1 at $2 $number"
+            # The first ioctl asks for a terminal: nobody watches yet, and what stays is whole and empty.
+            $keeps_overlay || [ "$number" -eq 1 ] || [ ! -e "$overlay" ] || fail "$1 at $2 $number: the new overlay is left"
         fi
         number=$((number + ${4:-1}))
     done
@@ -115,6 +121,27 @@ signal_each SIGKILL ftruncate 1
 check 'with inner devices: SIGTERM at each seventh ioctl'
 signal_each SIGTERM ioctl 35 7
 at_any_moment 'KILL 6' 'KILL 6 -' 'TERM 3'
+
+# Base, disk and partition.
+choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 3 --overlay "$overlay"
+check 'with an overlay that is new: SIGKILL at each ioctl, SIGTERM at each third; its file goes too'
+keeps_overlay=false
+signal_each SIGKILL ioctl 20
+signal_each SIGTERM ioctl 20 3
+check 'while its file is written; a whole overlay may stay then, which the next attach takes'
+keeps_overlay=true
+rm -f "$overlay"
+signal_each SIGKILL pwrite64 1
+rm -f "$overlay"
+signal_each SIGKILL fsync 1
+check 'with an overlay that was there'
+signal_each SIGKILL ioctl 20 4
+[ -e "$overlay" ] || fail 'the overlay is gone'
+at_any_moment 'KILL 6' 'KILL 4 -' 'TERM 3'
+check 'with an overlay in memory'
+choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 3 --scratch=1M
+signal_each SIGKILL ioctl 20 4
+at_any_moment 'KILL 6' 'TERM 3'
 
 choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 2
 check 'an empty device that a kill of everything left is removed by the next attach'

@@ -20,7 +20,12 @@ class ChunkGroup {
   public:
     static constexpr std::uint64_t size = 256;
 
+    // Throws Error (format) where chunks are listed so often that sorting them would take hours.
     explicit ChunkGroup(std::span<const Exception> listed) {
+        if (listed.size() > 16 * size)
+            throw Error(ErrorKind::format,
+                        concat("the exception store is damaged: it lists chunk ", listed.front().old_chunk,
+                               " or its neighbours ", listed.size(), " times"));
         for (const Exception& exception : listed) insert(exception);
         for (auto span = spans_.rbegin(); span != spans_.rend(); ++span)
             for (std::uint64_t i = 0; i < span->count; ++i)
@@ -132,7 +137,8 @@ Changes read_changes(const FilePtr& file, Bytes start, Bytes size, Sectors capac
         const std::uint64_t group = group_of(*first);
         const auto last = std::find_if(first, listed.end(),
                                        [group](const Exception& each) { return group_of(each) != group; });
-        const ChunkGroup chunks(std::span(first, last));
+        const ChunkGroup chunks =
+            with_context(concat("'", file->path(), "'"), [&] { return ChunkGroup(std::span(first, last)); });
         for (std::uint64_t place = 0; place < ChunkGroup::size; ++place)
             if (const std::uint64_t shown = chunks.shown(place); shown != 0)
                 count += layer.add(group * ChunkGroup::size + place, shown);

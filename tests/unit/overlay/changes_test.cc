@@ -102,6 +102,17 @@ TEST_CASE("a chunk that is listed twice is where the kernel finds it") {
     CHECK(changes_of({{1, 20}, {1, 30}}, Sectors(24)).notes.size() == 1);
 }
 
+TEST_CASE("chunks that are listed thousands of times are refused") {
+    const std::vector<Exception> list(5000, Exception{3, 2});
+    std::vector<std::string> notes;
+    CHECK(failure_of([&] {
+              read_changes(file_with_store("/o", start, chunk, list, Bytes(32 << 20)), start, Bytes(31 << 20),
+                           Sectors(80000), notes);
+          }) == Failure{ErrorKind::format,
+                        "'/o': the exception store is damaged: it lists chunk 3 or its "
+                        "neighbours 5000 times"});
+}
+
 TEST_CASE("what is no store is refused by the name of its file") {
     std::vector<std::string> notes;
     const auto text =

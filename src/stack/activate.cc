@@ -192,11 +192,12 @@ class Activator {
                 const std::string array = member.array;
                 arrays[array].emplace_back(found, std::move(member));
             }
-        for (const auto& [uuid, members] : arrays) assemble(members);
-        return !arrays.empty();
+        bool made = false;
+        for (const auto& [uuid, members] : arrays) made = assemble(members) || made;
+        return made;
     }
 
-    void assemble(const std::vector<std::pair<Found, ArrayMember>>& members) {
+    bool assemble(const std::vector<std::pair<Found, ArrayMember>>& members) {
         std::map<std::string, std::string> by_device_uuid;
         std::vector<std::string> paths;
         for (const auto& [found, member] : members) {
@@ -211,14 +212,20 @@ class Activator {
         const ArrayMember& first = members.front().second;
         const std::string path = array_path(members.front().first.disk->device.name, first);
         if (std::filesystem::exists(path)) throw Error(ErrorKind::busy, concat(path, " is there already"));
-        with_context(concat("array ", path), [&] { assemble_array(path, paths); });
-        built_.add([path] { stop_array(path); }, path);
         given_up_.insert(paths.begin(), paths.end());
+        const std::string count = concat(paths.size(), " of ", first.devices, " members are here");
+        try {
+            assemble_array(path, paths);
+        } catch (const Error& error) {
+            if (paths.size() >= first.devices) throw error.within(path);
+            notes_.push_back(concat(path, " is not brought up: ", count));
+            return false;
+        }
+        built_.add([path] { stop_array(path); }, path);
         const std::string name = std::filesystem::path(path).filename().string();
         built_.made.push_back({VolumeKind::array, name, path, device_of_node(path).value_or(DeviceNumber{})});
-        if (paths.size() < first.devices)
-            notes_.push_back(
-                concat(path, " is degraded: ", paths.size(), " of ", first.devices, " members are here"));
+        if (paths.size() < first.devices) notes_.push_back(concat(path, " is degraded: ", count));
+        return true;
     }
 
     // LUKS and BitLocker.
@@ -269,14 +276,14 @@ class Activator {
     // Editors and echo end a file with a line feed that the passphrase does not have: then it is tried
     // without.
     bool opens(const Volume& container, const std::string& name, const Secret& key) const {
-        if (open_container(container, name, key, read_only(container), kernel_)) return true;
+        if (open_container(container, name, key, is_read_only(container), kernel_)) return true;
         const std::string& bytes = key.bytes();
         return bytes.size() > 1 && bytes.back() == '\n' &&
                open_container(container, name, Secret(bytes.substr(0, bytes.size() - 1)),
-                              read_only(container), kernel_);
+                              is_read_only(container), kernel_);
     }
 
-    bool read_only(const Volume& volume) const { return options_.read_only || volume.read_only; }
+    bool is_read_only(const Volume& volume) const { return options_.read_only || volume.read_only; }
 
     // Each source is read once: a pipe gives its bytes but once.
     const Secret* given_key(const Volume& container) {
@@ -345,7 +352,7 @@ class Activator {
         const std::vector<Found> here = members(group, pvs);
         if (here.empty() || is_up_through_lvm(group, here)) return false;
         const bool read_only =
-            std::any_of(here.begin(), here.end(), [](const Found& pv) { return pv.volume->read_only; });
+            std::any_of(here.begin(), here.end(), [&](const Found& pv) { return is_read_only(*pv.volume); });
         const bool complete = here.size() == group.pvs.size();
         const bool on_overlays =
             std::all_of(here.begin(), here.end(), [](const Found& pv) { return has_overlay(*pv.disk); });

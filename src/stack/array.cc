@@ -70,7 +70,13 @@ std::string array_path(const std::string& disk, const ArrayMember& member) {
 void assemble_array(const std::string& path, const std::vector<std::string>& members) {
     std::vector<std::string> words{"--assemble", path, "--config=none", "--readonly", "--run"};
     words.insert(words.end(), members.begin(), members.end());
-    run_mdadm(std::move(words));
+    try {
+        run_mdadm(std::move(words));
+    } catch (const Error&) {
+        // Of what cannot run, its device may be there all the same.
+        if (std::filesystem::exists(path)) stop_array(path);
+        throw;
+    }
 }
 
 void stop_array(const std::string& path) {

@@ -151,8 +151,9 @@ TEST_CASE("a device of somebody else on top of a partition is named") {
         "vg-root", Table({{Sectors(0), Sectors(8), LinearTarget{machine.number_of("web2"), Sectors(0)}}}),
         true);
     machine.kernel.resume_device("vg-root", DeviceRole::quarantined);
-    CHECK(machine.detach() ==
-          Failure{ErrorKind::busy, "/dev/mapper/web2 is in use: dm device 'vg-root' (see --deferred)"});
+    CHECK(
+        machine.detach() ==
+        Failure{ErrorKind::busy, "/dev/mapper/web2 is in use: dm device 'vg-root' (see vmdk-dm deactivate)"});
     CHECK(machine.devices.size() == 4);
 }
 

@@ -77,7 +77,7 @@ _vmdk_dm() {
         ;;
     detach) options=(--all --deferred --verify --progress --no-udev --json) ;;
     mount)
-        options=("${image_options[@]}" "${device_options[@]}" --rw -o --options -t --type --owner --mode --run-dir --cache-dir --progress --no-udev --json)
+        options=("${image_options[@]}" "${device_options[@]}" "${key_options[@]}" --rw -o --options -t --type --owner --mode --run-dir --cache-dir --progress --no-udev --json)
         ;;
     umount) options=(--no-udev --json) ;;
     list) options=(--json --wait-low) ;;

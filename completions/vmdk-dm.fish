@@ -59,7 +59,7 @@ complete -c vmdk-dm -n '__fish_seen_subcommand_from attach' -l expose -d 'No qua
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach' -s p -l delimiter -x -d 'Put this between disk name and partition number'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach' -l direct-io -x -a 'auto on off' -d 'Direct I/O of the loop devices'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount filesystems' -l run-dir -x -a '(__fish_complete_directories)' -d 'Where exception stores are written'
-complete -c vmdk-dm -n '__fish_seen_subcommand_from mount' -l rw -d 'Writable, with --in-place'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from mount' -l rw -d 'Writable, with --scratch, --overlay or --in-place'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from mount' -s o -l options -x -d 'Options as in mount -o'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from mount' -s t -l type -x -d 'The driver'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from mount' -l owner -x -a '(__fish_complete_users)' -d 'Whose the files are to be'
@@ -87,9 +87,9 @@ complete -c vmdk-dm -n '__fish_seen_subcommand_from hash' -l algorithm -x -a 'md
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount detach compact hash verify check overlay filesystems' -l progress -x -a 'auto text none json' -d 'Progress on standard error'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount table cache filesystems' -l cache-dir -x -a '(__fish_complete_directories)' -d 'Where the cache is'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from cache' -l clear -d 'Remove what is not in use'
-complete -c vmdk-dm -n '__fish_seen_subcommand_from filesystems activate' -l key-file -r -F -d 'Key of the encrypted volumes'
-complete -c vmdk-dm -n '__fish_seen_subcommand_from filesystems activate' -l key-fd -x -d 'The same, from a descriptor'
-complete -c vmdk-dm -n '__fish_seen_subcommand_from filesystems activate' -l key -x -d 'The key of one volume: VOLUME=FILE'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from mount filesystems activate' -l key-file -r -F -d 'Key of the encrypted volumes'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from mount filesystems activate' -l key-fd -x -d 'The same, from a descriptor'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from mount filesystems activate' -l key -x -d 'The key of one volume: VOLUME=FILE'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from activate' -l vg-name -x -d 'Activate the volume group under this name'
 
 complete -c vmdk-dm -n '__fish_seen_subcommand_from compact overlay verify' -F

@@ -77,6 +77,7 @@ void add_key_options(CLI::App& command, KeyOptions& options) {
             "VOLUME=FILE: the key of one volume, by its name, partition number, VG/LV or path (repeatable)")
         ->type_name("PAIR")
         ->expected(1)
+        ->allow_extra_args(false)
         ->take_all();
 }
 

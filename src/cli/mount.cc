@@ -19,6 +19,7 @@
 #include "cli/cache_options.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
+#include "cli/key_options.h"
 #include "cli/materialise.h"
 #include "cli/output.h"
 #include "cli/overlay_options.h"
@@ -36,6 +37,7 @@ struct MountCommandOptions {
     ImageOptions image;
     PlanShapeOptions shape;
     OverlayOptions overlay;
+    KeyOptions keys;
     bool writable = false;
     std::vector<std::string> options;
     std::optional<std::string> type;
@@ -86,6 +88,7 @@ unsigned parse_mode(const std::string& text) {
 MountOptions mount_options_of(const MountCommandOptions& options) {
     MountOptions mount;
     mount.type = options.type;
+    mount.keys = keys_of(options.keys, true);
     mount.wishes.writable = options.writable;
     for (const std::string& more : options.options)
         mount.wishes.options += concat(mount.wishes.options.empty() ? "" : ",", more);
@@ -290,6 +293,7 @@ void add_mount_command(CLI::App& app) {
     add_reading_options(command, options->image);
     add_plan_options(command, options->shape);
     add_overlay_options(command, options->overlay);
+    add_key_options(command, options->keys);
     command.add_flag("--rw", options->writable, "Writable; with --scratch, --overlay or --in-place");
     command.add_option("-o,--options", options->options, "Options as in mount -o, besides the safe ones")
         ->type_name("OPTIONS")

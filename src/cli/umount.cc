@@ -10,10 +10,9 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/find_disk.h"
 #include "cli/output.h"
-#include "files/confined_opener.h"
 #include "kernel/linux_kernel.h"
-#include "plan/names.h"
 
 namespace vmdkdm {
 namespace {
@@ -24,27 +23,15 @@ struct UmountCommandOptions {
     bool json = false;
 };
 
-std::string id_of_image(const std::string& path) {
-    try {
-        return image_id(ConfinedOpener({}).open_image(path)->identity());
-    } catch (const Error&) {
-        return {};  // no image
-    }
-}
-
 // A disk's name, path or image: all that is mounted from it. Else a directory.
 std::vector<OurMount> mounts_meant(const std::string& wanted, const std::vector<AttachedDisk>& disks,
                                    const std::vector<OurMount>& ours, Kernel& kernel) {
-    const std::string id = id_of_image(wanted);
-    for (const AttachedDisk& disk : disks) {
-        if (disk.id != id && disk.device.name != wanted && kernel.device_path(disk.device.name) != wanted)
-            continue;
-        std::vector<OurMount> meant = ours;
-        std::erase_if(meant, [&disk](const OurMount& mount) { return mount.image_id != disk.id; });
-        if (meant.empty()) throw Error(ErrorKind::not_found, concat("nothing of '", wanted, "' is mounted"));
-        return meant;
-    }
-    return mounts_at(wanted, ours);
+    const AttachedDisk* disk = find_disk_if_attached(disks, wanted, kernel);
+    if (disk == nullptr) return mounts_at(wanted, ours);
+    std::vector<OurMount> meant = ours;
+    std::erase_if(meant, [disk](const OurMount& mount) { return !is_on(mount, *disk); });
+    if (meant.empty()) throw Error(ErrorKind::not_found, concat("nothing of '", wanted, "' is mounted"));
+    return meant;
 }
 
 // In the order in which they were mounted.
@@ -65,7 +52,7 @@ void run(const UmountCommandOptions& options) {
     unmount_file_systems(chosen, {}, kernel);
     std::erase_if(disks, [&chosen](const AttachedDisk& disk) {
         return std::none_of(chosen.begin(), chosen.end(),
-                            [&disk](const OurMount& mount) { return mount.image_id == disk.id; });
+                            [&disk](const OurMount& mount) { return is_on(mount, disk); });
     });
     std::vector<std::string> notes;
     wait_for_removal(disks, {}, kernel, notes);

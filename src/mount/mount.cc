@@ -18,6 +18,7 @@
 #include "mount/system_mount.h"
 #include "mount/unclean.h"
 #include "plan/names.h"
+#include "stack/activate.h"
 #include "stack/volume.h"
 
 namespace vmdkdm {
@@ -95,6 +96,18 @@ FileSystemRules rules_of_driver(const std::string& type) {
                 concat("mounting ", call.device, " as ", call.driver, ": ", outcome.message));
 }
 
+enum class Outcome { found, not_yet, nothing };
+
+// Whether a volume can be chosen already; not yet, when it is closed or one of several.
+Outcome look_for(const Volume& disk, const std::string& wanted, const std::string& image) {
+    try {
+        choose_file_system(disk, wanted, image);
+        return Outcome::found;
+    } catch (const Error& error) {
+        return error.kind() == ErrorKind::not_found ? Outcome::nothing : Outcome::not_yet;
+    }
+}
+
 class Mounter {
   public:
     Mounter(const std::vector<ImageToMount>& images, const std::vector<MountRequest>& requests,
@@ -111,6 +124,7 @@ class Mounter {
         for (const ImageToMount& image : images_)
             with_context(concat("cannot attach '", image.as_given, "'"), [&] { attach_one(image); });
         mount_all();
+        for (Activation& activation : activations_) activation.leave_to_users();
         for (Attachment& attachment : attachments_) attachment.leave_to_users();
         wait_for_unused();
         return std::move(result_);
@@ -123,14 +137,15 @@ class Mounter {
                                                               image.attach, kernel_, notes_));
     }
 
-    // Partitions that nothing was mounted from go a moment after they were left; where no udevd runs, their
-    // nodes stay.
+    // Partitions and volumes that nothing was mounted from go a moment after they were left; where no udevd
+    // runs, their nodes stay.
     void wait_for_unused() {
         const auto is_going = [this](const DmInfo& device) {
             const std::optional<OwnUuid> own = parse_own_uuid(device.uuid);
-            return own && device.deferred_remove && device.open_count == 0 &&
+            const std::string id = own ? own->id : parse_logical_volume_uuid(device.uuid).value_or("");
+            return device.deferred_remove && device.open_count == 0 &&
                    std::any_of(images_.begin(), images_.end(),
-                               [&own](const ImageToMount& image) { return image.id == own->id; });
+                               [&id](const ImageToMount& image) { return image.id == id; });
         };
         for (unsigned waited_ms = 0; waited_ms < patience_ms; waited_ms += pause_between_looks_ms) {
             const std::vector<DmInfo> devices = kernel_.list_devices();
@@ -147,6 +162,34 @@ class Mounter {
         throw Error(ErrorKind::not_found, "it has just been detached");
     }
 
+    // Everything on the disks of the command that is not up yet: a VG may lie on several of them.
+    void bring_up(bool may_ask) {
+        std::vector<AttachedDisk> disks;
+        for (const ImageToMount& image : images_) disks.push_back(attached(image));
+        ActivateOptions activate_options;
+        activate_options.keys = options_.keys;
+        if (!may_ask) activate_options.keys.ask = nullptr;
+        activate_options.skip_locked = !may_ask;
+        activations_.push_back(activate(disks, activate_options, kernel_, notes_));
+    }
+
+    // What is wanted may lie in LVM, an array or an encrypted container; then everything closed is brought
+    // up. Nobody is asked for a key unless nothing is found without.
+    Volume survey_deep_enough(const ImageToMount& image, const std::string& wanted) {
+        Volume disk = survey(attached(image), kernel_);
+        for (const bool may_ask : {false, true}) {
+            if (!has_closed_container(disk)) break;
+            const Outcome outcome = look_for(disk, wanted, image.as_given);
+            // The only file system so far need not be the only one.
+            const bool is_enough =
+                wanted.empty() ? may_ask && outcome != Outcome::nothing : outcome == Outcome::found;
+            if (is_enough) break;
+            bring_up(may_ask);
+            disk = survey(attached(image), kernel_);
+        }
+        return disk;
+    }
+
     void mount_all() {
         MountedSoFar mounted;
         for (const MountRequest& request : requests_) {
@@ -161,7 +204,7 @@ class Mounter {
     }
 
     void mount_one(const ImageToMount& image, const MountRequest& request, MountedSoFar& mounted) {
-        const Volume disk = survey(attached(image), kernel_);
+        const Volume disk = survey_deep_enough(image, request.volume);
         const Volume& volume = choose_file_system(disk, request.volume, image.as_given);
         if (options_.wishes.writable && volume.read_only)
             throw Error(ErrorKind::refused, concat(volume.path, " is attached read-only"));
@@ -212,6 +255,7 @@ class Mounter {
     Kernel& kernel_;
     std::vector<std::string>& notes_;
     std::vector<Attachment> attachments_;
+    std::vector<Activation> activations_;  // on those, so they go first
     std::vector<MountedFileSystem> result_;
 };
 

@@ -12,6 +12,7 @@
 #include "mount/guard.h"
 #include "mount/options.h"
 #include "plan/plan.h"
+#include "stack/keys.h"
 
 namespace vmdkdm {
 
@@ -34,6 +35,7 @@ struct MountRequest {
 struct MountOptions {
     MountWishes wishes;
     std::optional<std::string> type;  ///< driver, instead of the one for what libblkid finds
+    Keys keys;                        ///< of encrypted volumes
 };
 
 struct MountedFileSystem {

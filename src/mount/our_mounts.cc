@@ -37,10 +37,14 @@ std::vector<DeviceNumber> devices_on(const AttachedDisk& disk, Kernel& kernel) {
     return devices;
 }
 
+bool is_on(const OurMount& mount, const AttachedDisk& disk) {
+    return std::find(mount.image_ids.begin(), mount.image_ids.end(), disk.id) != mount.image_ids.end();
+}
+
 std::vector<OurMount> list_our_mounts(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
-    std::map<DeviceNumber, std::string> image_ids;
+    std::map<DeviceNumber, std::vector<std::string>> image_ids;
     for (const AttachedDisk& disk : disks)
-        for (const DeviceNumber device : devices_on(disk, kernel)) image_ids.emplace(device, disk.id);
+        for (const DeviceNumber device : devices_on(disk, kernel)) image_ids[device].push_back(disk.id);
     std::vector<OurMount> ours;
     for (const MountEntry& mount : mounts_of_process("self")) {
         const DeviceNumber device = device_of(mount);

@@ -12,11 +12,14 @@ namespace vmdkdm {
 struct OurMount {
     std::string id;  ///< of the mount, unique while it is mounted
     std::string directory;
-    std::string source;    ///< "/dev/mapper/web1"
-    std::string type;      ///< of the driver's
-    DeviceNumber device;   ///< that the file system is on
-    std::string image_id;  ///< of the disk below
+    std::string source;                  ///< "/dev/mapper/web1"
+    std::string type;                    ///< of the driver's
+    DeviceNumber device;                 ///< that the file system is on
+    std::vector<std::string> image_ids;  ///< of the disks below; a VG or an array may have several
 };
+
+/// Whether the mount lies on the disk.
+bool is_on(const OurMount& mount, const AttachedDisk& disk);
 
 /// In the order in which they were mounted, as seen from this process.
 std::vector<OurMount> list_our_mounts(const std::vector<AttachedDisk>& disks, Kernel& kernel);

@@ -11,6 +11,7 @@
 #include "kernel/proc.h"
 #include "mount/mount_point.h"
 #include "mount/system_mount.h"
+#include "stack/activate.h"
 
 namespace vmdkdm {
 namespace {
@@ -83,6 +84,24 @@ std::vector<DmInfo> going(const std::vector<AttachedDisk>& disks, Kernel& kernel
     return found;
 }
 
+// Arrays know no removal mark. Where everything else on the disk goes by itself and nothing is mounted from
+// it any more, they were there for the mount.
+void stop_arrays(const AttachedDisk& disk, Kernel& kernel, std::vector<std::string>& notes) {
+    if (!disk.device.deferred_remove) return;
+    const std::vector<DmInfo> mapped = kernel.list_devices();
+    const std::vector<DeviceNumber> devices = devices_on(disk, kernel);
+    const bool has_array = std::any_of(devices.begin(), devices.end(), [&mapped](DeviceNumber device) {
+        return std::none_of(mapped.begin(), mapped.end(),
+                            [device](const DmInfo& info) { return info.device == device; });
+    });
+    if (!has_array || !list_our_mounts({disk}, kernel).empty()) return;
+    try {
+        deactivate(disk, kernel, notes);
+    } catch (const Error& error) {
+        notes.push_back(error.what());
+    }
+}
+
 // Loops that hold the files of disks that are gone.
 std::vector<std::string> loops_of_gone(const std::vector<AttachedDisk>& disks, Kernel& kernel) {
     std::vector<std::string> left;
@@ -133,6 +152,7 @@ void unmount_file_systems(const std::vector<OurMount>& chosen, const UnmountOpti
 
 void wait_for_removal(const std::vector<AttachedDisk>& disks, const UnmountOptions& options, Kernel& kernel,
                       std::vector<std::string>& notes) {
+    for (const AttachedDisk& disk : disks) stop_arrays(disk, kernel, notes);
     std::string left;
     for (unsigned waited_ms = 0; waited_ms <= options.removal_patience_ms;
          waited_ms += pause_between_tries_ms) {

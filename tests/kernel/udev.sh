@@ -5,7 +5,7 @@
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 . "$(dirname -- "$0")/udevd.sh"
-start mke2fs udevadm pidof
+start mke2fs udevadm pidof umount
 start_udevd
 
 make_images disks 2
@@ -111,6 +111,18 @@ same_bytes /dev/mapper/vmdkdm-test-ext4 "$work/expected/ext4"
 for layer in -origin -cow -grains; do is_device "vmdkdm-test-ext4$layer"; done
 exec {reader}<&-
 nothing_left 'a deferred detach with udev' 10
+
+check 'a mount that somebody else undoes: the links go with it; and one that umount undoes'
+mkdir "$work/mnt"
+must mount "$images/ext4/vmdkdm-test-ext4.vmdk" "$work/mnt"
+is_silent
+{ [ -L /dev/mapper/vmdkdm-test-ext4 ] && [ -b /dev/mapper/vmdkdm-test-ext4 ]; } || fail 'the disk has no link'
+umount "$work/mnt"
+nothing_left 'a plain umount with udev' 10
+must mount "$images/ext4/vmdkdm-test-ext4.vmdk" "$work/mnt"
+must umount "$work/mnt"
+is_silent
+nothing_left 'umount with udev' 10
 
 check 'two disks by turns, five times'
 for _ in 1 2 3 4 5; do

@@ -166,8 +166,9 @@ std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>
 LinuxKernel::LinuxKernel(UdevUse udev) : with_udev_(udev == UdevUse::automatic && udevd_runs()) {
     ::dm_log_with_errno_init(keep_library_message);
     if (with_udev_ && ::dm_udev_get_sync_support() == 0) with_udev_ = false;
-    // Without udev no task is given a cookie, and libdevmapper makes and removes the nodes in /dev/mapper
+    // Without udev no cookie is waited for, and libdevmapper makes and removes the nodes in /dev/mapper
     // itself.
+    if (!with_udev_) ::dm_udev_set_sync_support(0);
 }
 
 LinuxKernel::~LinuxKernel() {
@@ -220,11 +221,13 @@ void LinuxKernel::load_table(const std::string& name, const Table& table, bool r
 void LinuxKernel::resume_device(const std::string& name, DeviceRole role) {
     DmTask task(DM_DEVICE_RESUME, "resume", name);
     task.check(::dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_RESUME));
-    if (with_udev_) {
-        const std::uint16_t flags = udev_flags(role) | DM_UDEV_DISABLE_LIBRARY_FALLBACK;
-        task.check(::dm_task_set_cookie(task.get(), &cookie_, flags));
-        awaited_nodes_.push_back(name);
-    }
+    // Flags go along even when nobody is waited for: an udevd that we do not see, such as that of a
+    // container's host, hears of the device all the same. The node is then our business.
+    const std::uint16_t nodes = with_udev_
+                                    ? DM_UDEV_DISABLE_LIBRARY_FALLBACK
+                                    : DM_UDEV_DISABLE_DM_RULES_FLAG | DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG;
+    task.check(::dm_task_set_cookie(task.get(), &cookie_, udev_flags(role) | nodes));
+    if (with_udev_) awaited_nodes_.push_back(name);
     task.run();
     if (!with_udev_) ::dm_task_update_nodes();
 }

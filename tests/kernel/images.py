@@ -283,6 +283,22 @@ def make_disks(count, partitions="1"):
         Image(f"disk{number}").cut(disk, [4000])
 
 
+def make_quarantine():
+    """`clone`: partitions for what a host looks for, the first an ext4, in one file, which the test fills. `two`: partitions
+    1 and 12. And what can be found at the first byte of a file: `whole`, an ext4, and `pv`, which the test fills."""
+    mib = 2048
+    places = {1: (1, 2), 2: (3, 8), 3: (11, 4), 4: (15, 4), 5: (19, 1), 6: (20, 18), 12: (38, 1)}
+    fs = ext4(2 << 20)
+    disk = gpt(with_sectors(bytes(40 * mib * SECTOR), {mib: fs}),
+               {number: (first * mib, count * mib, f"vmdkdm-test-{number}")
+                for number, (first, count) in places.items()})
+    Image("clone", "monolithicFlat").file("clone-flat.vmdk", disk).extent("clone-flat.vmdk", 40 * mib)
+    disk = gpt(bytes(2 * mib * SECTOR), {1: (mib, 64, "one"), 12: (mib + 64, 64, "twelve")})
+    Image("two").file("two-flat.vmdk", disk).extent("two-flat.vmdk", 2 * mib)
+    Image("whole").file("whole-flat.vmdk", fs).extent("whole-flat.vmdk", 2 * mib)
+    Image("pv").file("pv-flat.vmdk", bytes(8 * mib * SECTOR)).extent("pv-flat.vmdk", 8 * mib)
+
+
 def make_small(count):
     """`count` images small1, small2, ...: two files, a hole and an MBR with one partition."""
     for number in range(1, int(count) + 1):

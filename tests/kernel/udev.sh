@@ -46,6 +46,18 @@ is_silent
 is_gone vmdkdm-test-disk1
 is_gone vmdkdm-test-disk1p1
 
+check '--no-udev: the nodes are ours, and an udevd that is there all the same looks into nothing'
+must attach --no-udev "$one"
+is_silent
+for path in "${disk}1" "${disk}1p1"; do
+    { [ ! -L "$path" ] && [ -b "$path" ]; } || fail "$path is not a node"
+done
+udevadm settle --timeout=30
+in_quarantine "${disk}1" "${disk}1p1"
+must detach --no-udev vmdkdm-test-disk1
+is_silent
+is_gone vmdkdm-test-disk1
+
 # Nothing below /dev/disk, and no record that anybody has looked into them.
 inner_devices_are_private() {
     local path layer link target devices=()

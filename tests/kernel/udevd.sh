@@ -21,18 +21,17 @@ stop_udevd() {
     rm -rf /run/udev
 }
 
-our_rules=/run/udev/rules.d/59-vmdk-dm.rules
-
 # The rules that an installation has, but for the path of the program. udevd notices by itself.
 install_our_rules() {
     local rules
     rules=$(<"$here/../../udev-rules/59-vmdk-dm.rules.in")
-    printf '%s\n' "${rules//@VMDK_DM@/$vmdk_dm}" >"$our_rules"
+    printf '%s\n' "${rules//@VMDK_DM@/$vmdk_dm}" >/run/udev/rules.d/59-vmdk-dm.rules
+    cp "$here/../../udev-rules/99-vmdk-dm.rules" /run/udev/rules.d
     udevadm control --reload
 }
 
 remove_our_rules() {
-    rm "$our_rules"
+    rm /run/udev/rules.d/*
     udevadm control --reload
 }
 

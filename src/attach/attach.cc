@@ -134,7 +134,6 @@ LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOpt
     config.reference = options.image_path;
     config.read_only = lower.read_only;
     config.offset = lower.offset;
-    config.size = lower.size;
     config.direct_io = options.direct_io == DirectIo::on && !is_overlay(lower, plan);
     config.block_size = plan.loop_block_size;
     LoopDevice loop = LoopDevice::attach(kernel, config);

@@ -15,6 +15,7 @@
 #include "cli/planned_file.h"
 #include "cli/size_option.h"
 #include "files/local_file.h"
+#include "overlay/changes.h"
 
 namespace vmdkdm {
 namespace {
@@ -88,6 +89,8 @@ void check_existing(const OverlayFile& overlay, const OverlayOptions& options, c
                     OpenImage& opened) {
     with_context(concat("overlay '", overlay.path(), "'"), [&] {
         check_belongs(overlay.header(), image, options.accept_touched, opened.notes);
+        // The kernel believes whatever stands in the store: one that no kernel wrote is refused here.
+        read_changes(overlay, opened.notes);
         if (overlay.cow_state() == CowState::invalid)
             opened.notes.push_back(
                 concat("the kernel had given the overlay '", overlay.path(),

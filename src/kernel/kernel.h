@@ -32,8 +32,7 @@ struct LoopConfig {
     bool read_only = true;
     bool direct_io = false;
     std::uint32_t block_size = 512;
-    Bytes offset = Bytes(0);                   ///< where in the file the device begins
-    std::optional<Bytes> size = std::nullopt;  ///< none: to the end of the file
+    Bytes offset = Bytes(0);  ///< where in the file the device begins; it goes to the file's end
 };
 
 /// A loop device as the kernel describes it.

@@ -65,7 +65,6 @@ HeldDevicePtr LinuxKernel::configure_loop(unsigned number, const LoopConfig& con
     if (config.read_only) request.info.lo_flags |= LO_FLAGS_READ_ONLY;
     if (config.direct_io) request.info.lo_flags |= LO_FLAGS_DIRECT_IO;
     request.info.lo_offset = config.offset.count();
-    if (config.size) request.info.lo_sizelimit = config.size->count();
     if (config.reference.size() < sizeof request.info.lo_file_name)
         std::memcpy(request.info.lo_file_name, config.reference.data(), config.reference.size());
     if (::ioctl(loop.get(), LOOP_CONFIGURE, &request) != 0) {

@@ -126,6 +126,13 @@ OverlayFile OverlayFile::open_writable(const std::string& path) {
     open_in_use(path);
     FilePtr file = open_file(path, O_RDWR, LOCK_EX);
     OverlayHeader header = read_header(*file);
+    // A growth that was cut short. The loop device goes to the end of the file, and nothing is behind the
+    // limit.
+    if (const Bytes end = overlay_cow_offset + header.limit; file->size() > end) {
+        if (::ftruncate(file->fd(), static_cast<off_t>(end.count())) != 0)
+            throw system_error(concat("cannot cut '", path, "' to its limit"), errno);
+        file = local_file(file->path(), UniqueFd(::fcntl(file->fd(), F_DUPFD_CLOEXEC, 0)));
+    }
     return {std::move(file), std::move(header)};
 }
 

@@ -21,7 +21,7 @@ struct LowerPlan {
     std::optional<ExceptionStore> store;
     bool read_only = true;
     Bytes offset = Bytes(0);                   ///< where in the file the loop begins
-    std::optional<Bytes> size = std::nullopt;  ///< of the loop; none: to the end of the file
+    std::optional<Bytes> size = std::nullopt;  ///< of an overlay: from there to the file's end
     bool needs_loop() const { return store || file->kind() == FileKind::regular; }
 };
 

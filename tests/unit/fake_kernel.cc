@@ -263,7 +263,6 @@ HeldDevicePtr FakeKernel::configure_loop(unsigned number, const LoopConfig& conf
             throw system_error(concat("cannot configure /dev/loop", number), EBADF);
         }
         loop.size = loop.size - whole_sectors(config.offset);
-        if (config.size) loop.size = std::min(loop.size, whole_sectors(*config.size));
         if (machine_.refuses_direct_io) loop.config.direct_io = false;
         // The kernel has room for 63 bytes.
         if (loop.config.reference.size() > 63) loop.config.reference.clear();

@@ -223,6 +223,16 @@ TEST_CASE("an overlay grows and does not shrink") {
     CHECK(OverlayFile::open(directory.path("o")).header() == expected);
 }
 
+TEST_CASE("a file that a growth left longer than its limit is cut to it before the kernel sees it") {
+    const TempDir directory;
+    OverlayFile::create(directory.path("o"), example());
+    const Bytes end = overlay_cow_offset + example().limit;
+    std::filesystem::resize_file(directory.path("o"), (end + Bytes(1 << 20)).count());
+    CHECK(OverlayFile::open(directory.path("o")).file()->size() == end + Bytes(1 << 20));
+    CHECK(OverlayFile::open_writable(directory.path("o")).file()->size() == end);
+    CHECK(std::filesystem::file_size(directory.path("o")) == end.count());
+}
+
 // The overlay's file with this at the start of its COW area.
 std::string with_cow(const TempDir& directory, const test::Blob& cow) {
     OverlayFile::create(directory.path("o"), example());

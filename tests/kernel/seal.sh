@@ -106,6 +106,7 @@ truncate -s 64G "$work/long.raw"
 printf 'version=1\nRW %d FLAT "long.raw" 0\n' $((128 << 20)) >"$work/vmdkdm-test-long.vmdk"
 for signal in INT TERM KILL; do
     check "SIG$signal while files are hashed leaves no certificate and no disk"
+    : >"$work/err"  # of the one before
     # A shell's background jobs ignore SIGINT.
     env --default-signal=INT "$vmdk_dm" attach --progress json --seal "$certificate" "$work/vmdkdm-test-long.vmdk" \
         >"$work/out" 2>"$work/err" &
@@ -118,6 +119,7 @@ for signal in INT TERM KILL; do
 done
 
 check 'a file that is written while it is hashed is not sealed'
+: >"$work/err"
 "$vmdk_dm" attach --progress json --seal "$certificate" "$work/vmdkdm-test-long.vmdk" >"$work/out" 2>"$work/err" &
 wait_until 60 grep -q bytesDone "$work/err" || fail 'no progress within 60 s'
 # Not to wait for the end of 64 GiB: the file ends early, and the read there says so.

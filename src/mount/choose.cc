@@ -40,6 +40,11 @@ std::string list_of(const Volume& disk, const std::string& image) {
     return list;
 }
 
+// An opened container, a PV with one LV: what lies on it is meant.
+const Volume& top_of(const Volume& volume) {
+    return volume.children.size() == 1 ? top_of(volume.children.front()) : volume;
+}
+
 const Volume& the_only_one(const std::vector<const Volume*>& found, const Volume& disk,
                            const std::string& image, const std::string& what) {
     if (found.size() == 1) return *found.front();
@@ -75,13 +80,18 @@ bool has_closed_container(const Volume& disk) {
             }).empty();
 }
 
+bool leads_to_closed_container(const Volume& disk, const std::string& wanted) {
+    const bool is_tag = wanted.starts_with("LABEL=") || wanted.starts_with("UUID=");
+    const Volume* volume = is_tag || wanted.empty() ? nullptr : find_volume(disk, wanted);
+    return volume != nullptr && top_of(*volume).children.empty() && is_container(top_of(*volume));
+}
+
 const Volume& choose_file_system(const Volume& disk, const std::string& wanted, const std::string& image) {
     if (wanted.starts_with("LABEL=") || wanted.starts_with("UUID=")) return find_by_tag(disk, wanted, image);
     if (wanted.empty()) return the_only_one(volumes_that(disk, is_file_system), disk, image, "a file system");
-    const Volume* volume = find_volume(disk, wanted);
-    if (volume == nullptr) the_only_one({}, disk, image, concat("the volume '", wanted, "'"));
-    // An opened container, a PV with one LV: what lies on it is meant.
-    while (volume->children.size() == 1) volume = &volume->children.front();
+    const Volume* named = find_volume(disk, wanted);
+    if (named == nullptr) the_only_one({}, disk, image, concat("the volume '", wanted, "'"));
+    const Volume* volume = &top_of(*named);
     if (is_file_system(*volume)) return *volume;
     const std::string list = list_of(disk, image);
     if (!volume->children.empty())

@@ -182,7 +182,8 @@ class Mounter {
             const Outcome outcome = look_for(disk, wanted, image.as_given);
             // The only file system so far need not be the only one.
             const bool is_enough =
-                wanted.empty() ? may_ask && outcome != Outcome::nothing : outcome == Outcome::found;
+                may_ask ? outcome != Outcome::nothing && !leads_to_closed_container(disk, wanted)
+                        : outcome == Outcome::found && !wanted.empty();
             if (is_enough) break;
             bring_up(may_ask);
             disk = survey(attached(image), kernel_);

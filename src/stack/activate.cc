@@ -415,8 +415,9 @@ class Activator {
             if (uuids.contains(uuid)) continue;
             const std::string device_name = logical_volume_name(disk.device.name, group.name, volume->name);
             check_new_name(device_name);
-            MappedDevice device = MappedDevice::create(kernel_, device_name, uuid, *table.table,
-                                                       read_only || volume->read_only, DeviceRole::quarantined);
+            MappedDevice device =
+                MappedDevice::create(kernel_, device_name, uuid, *table.table, read_only || volume->read_only,
+                                     DeviceRole::quarantined);
             const DeviceNumber number = device.device();
             built_.add(std::move(device),
                        {VolumeKind::logical_volume, name, kernel_.device_path(device_name), number});

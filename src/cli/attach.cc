@@ -113,6 +113,7 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan,
 }
 
 std::unique_ptr<OutputFile> seal_first(const AttachCommandOptions& options, const OpenImage& opened) {
+    if (!options.seal.seal && !options.seal.require) return nullptr;
     ProgressReport progress(options.progress);
     return seal(options.seal, options.image, opened, progress);
 }

@@ -104,7 +104,6 @@ void add_seal_options(CLI::App& command, SealOptions& options) {
 
 std::unique_ptr<OutputFile> seal(const SealOptions& options, const ImageOptions& image_options,
                                  const OpenImage& opened, Progress& progress) {
-    if (!options.seal && !options.require) return nullptr;
     std::optional<Certificate> required;
     if (options.require) required = read_certificate(*options.require);
     if (options.seal) new_certificate(*options.seal);  // fails now rather than hours later

@@ -20,8 +20,8 @@ struct SealOptions {
 void add_seal_options(CLI::App& command, SealOptions& options);
 
 /// Hashes the image's open files, which are those that will be attached. Returns the certificate to make, all
-/// written but without its name yet; null when none is wanted. Throws Error: changed when the image is not
-/// what the required certificate says, busy when the one to make exists or a file is being written.
+/// written but without its name yet; null when none is to be made. Throws Error: changed when the image is
+/// not what the required certificate says, busy when the one to make exists or a file is being written.
 std::unique_ptr<OutputFile> seal(const SealOptions& options, const ImageOptions& image_options,
                                  const OpenImage& opened, Progress& progress);
 

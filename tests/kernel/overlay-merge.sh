@@ -8,6 +8,9 @@ make_images disks 1
 make_grain_images inner
 remember_images
 overlay=$work/overlay
+confirmed=0
+with_qemu=true
+command -v qemu-img >/dev/null || { with_qemu=false && echo 'no qemu-img: the deltas are read by vmdk-dm only'; }
 
 # merged_is EXPECTED IMAGE: in both formats.
 merged_is() {
@@ -19,6 +22,12 @@ merged_is() {
     must check "$work/delta.vmdk"
     must compact --no-sync --force "$work/delta.vmdk" "$work/merged"
     same_bytes "$work/merged" "$1"
+    # It knows no images of createType custom.
+    if $with_qemu && qemu-img info "$2" >/dev/null 2>&1; then
+        confirmed=$((confirmed + 1))
+        qemu-img convert -f vmdk -O raw "$work/delta.vmdk" "$work/merged" || fail 'qemu-img cannot read the delta'
+        same_bytes "$work/merged" "$1"
+    fi
     must hash --overlay "$overlay" "$2"
     printed "sha256  $digest"
 }
@@ -59,4 +68,5 @@ for image in "$images/disk1/vmdkdm-test-disk1.vmdk" "$images/inner/vmdkdm-test-i
     rm -f "$overlay" "$work/delta.vmdk"
 done
 
+! $with_qemu || [ "$confirmed" -ge 2 ] || fail "qemu-img has read $confirmed deltas"
 conclude

@@ -116,7 +116,7 @@ refuses 2 activate --key-fd 99 vmdkdm-test-small
 says '--key-fd 99: it is not open'
 must detach vmdkdm-test-small
 
-check 'a disk moved onto an encrypted logical volume, and a VMDK that lies on one: the same bytes'
+check 'a snapshot chain moved onto an encrypted logical volume, and a VMDK that lies on one: the same bytes'
 blank "$work/host" 96
 loop=$(loop_of "$work/host")
 quiet lvm pvcreate "$loop"
@@ -124,11 +124,17 @@ quiet lvm vgcreate -s 1M vmdkdm_host "$loop"
 quiet lvm lvcreate -y -Wn -Zn -L 24M -n target vmdkdm_host
 format_luks luks2 /dev/mapper/vmdkdm_host-target "$work/key2"
 quiet cryptsetup open --key-file "$work/key2" /dev/mapper/vmdkdm_host-target vmdkdm-test-host-target
-must compact --to-device "$(image_of small)" /dev/mapper/vmdkdm-test-host-target
-cmp -n $((8 << 20)) "$work/small" /dev/mapper/vmdkdm-test-host-target || fail 'the moved disk differs'
+must attach --no-partitions --overlay "$work/overlay" "$(image_of small)"
+fill /dev/mapper/vmdkdm-test-small moved
+cp /dev/mapper/vmdkdm-test-small "$work/moved"
+must detach vmdkdm-test-small
+snapshot=$work/vmdkdm-test-snapshot.vmdk
+must overlay merge-to --format vmdk-delta --overlay "$work/overlay" "$(image_of small)" "$snapshot"
+must compact --to-device "$snapshot" /dev/mapper/vmdkdm-test-host-target
+cmp -n $((8 << 20)) "$work/moved" /dev/mapper/vmdkdm-test-host-target || fail 'the moved disk differs'
 quiet cryptsetup close vmdkdm-test-host-target
 quiet cryptsetup open --key-file "$work/key2" /dev/mapper/vmdkdm_host-target vmdkdm-test-host-target
-cmp -n $((8 << 20)) "$work/small" /dev/mapper/vmdkdm-test-host-target || fail 'read back, it differs'
+cmp -n $((8 << 20)) "$work/moved" /dev/mapper/vmdkdm-test-host-target || fail 'read back, it differs'
 quiet mke2fs -q -t ext4 -O ^has_journal /dev/mapper/vmdkdm-test-host-target
 mkdir "$work/mnt"
 mount /dev/mapper/vmdkdm-test-host-target "$work/mnt"

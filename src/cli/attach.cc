@@ -8,15 +8,13 @@
 
 #include "attach/guard.h"
 #include "attach/in_place.h"
-#include "attach/store_file.h"
 #include "base/concat.h"
 #include "base/error.h"
-#include "cli/cache_options.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
-#include "cli/materialise.h"
 #include "cli/output.h"
 #include "cli/overlay_options.h"
+#include "cli/preparation.h"
 #include "cli/progress.h"
 #include "cli/seal.h"
 #include "kernel/linux_kernel.h"
@@ -34,9 +32,7 @@ struct AttachCommandOptions {
     bool no_partitions = false;
     bool expose = false;
     std::optional<std::string> delimiter;
-    std::string run_dir = default_run_dir;
-    std::optional<std::string> cache_dir;
-    std::string progress = "auto";
+    PreparationOptions preparation;
     bool no_udev = false;
     bool json = false;
     OverlayOptions overlay;
@@ -95,7 +91,7 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan,
     attach_options.partitions = !options.no_partitions;
     attach_options.exposed = options.expose;
     attach_options.partition_delimiter = options.delimiter;
-    attach_options.run_dir = options.run_dir;
+    attach_options.run_dir = options.preparation.run_dir;
     attach_options.image_path = opened.image().file->path();
     if (options.delimiter) check_delimiter(plan.disk.name, *options.delimiter);
 
@@ -114,34 +110,8 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan,
 
 std::unique_ptr<OutputFile> seal_first(const AttachCommandOptions& options, const OpenImage& opened) {
     if (!options.seal.seal && !options.seal.require) return nullptr;
-    ProgressReport progress(options.progress);
+    ProgressReport progress(options.preparation.progress);
     return seal(options.seal, options.image, opened, progress);
-}
-
-std::optional<CopyStep> copy_first(const AttachCommandOptions& options, OpenImage& opened) {
-    ProgressReport progress(options.progress);
-    const std::optional<CopyStep> copied =
-        materialise(opened, options.shape, options.cache_dir, options.image.allow_damaged, progress);
-    if (copied && !copied->reused)
-        opened.notes.push_back(concat(copied->extract == Extract::compressed
-                                          ? "compressed grains were inflated into '"
-                                          : "the disk was copied into '",
-                                      copied->path, "' (kept for the next time: see vmdk-dm cache)"));
-    return copied;
-}
-
-// The plan; line by line where there is no place for the store that would be cheaper.
-Plan feasible_plan(const AttachCommandOptions& options, const std::optional<OverlayPlan>& overlay,
-                   OpenImage& opened) {
-    Plan plan = plan_for(opened, options.shape, overlay);
-    if (options.shape.strategy != "auto" || plan.cost.exceptions == 0 || can_hold_store(options.run_dir))
-        return plan;
-    opened.notes.push_back(concat("'", options.run_dir,
-                                  "' cannot hold an exception store (see --run-dir): the disk is shown line "
-                                  "by line, which takes longer to load"));
-    PlanShapeOptions linear = options.shape;
-    linear.strategy = "linear";
-    return plan_for(opened, linear, overlay);
 }
 
 void run(const AttachCommandOptions& options) {
@@ -153,9 +123,10 @@ void run(const AttachCommandOptions& options) {
         if (!options.image.allow_damaged) refuse_damage(opened);
         const std::unique_ptr<OutputFile> certificate = seal_first(options, opened);
         std::optional<ChosenOverlay> overlay = ChosenOverlay::open(options.overlay, opened);
-        const std::optional<CopyStep> copied = copy_first(options, opened);
-        const Plan plan =
-            feasible_plan(options, overlay ? std::optional(overlay->plan()) : std::nullopt, opened);
+        const std::optional<CopyStep> copied =
+            copy_first(options.preparation, options.shape, options.image.allow_damaged, opened);
+        const Plan plan = feasible_plan(options.preparation, options.shape,
+                                        overlay ? std::optional(overlay->plan()) : std::nullopt, opened);
         const AttachResult result = attach_plan(options, plan, overlay, certificate.get(), opened);
         if (overlay) overlay->keep();
         print_notes(opened.notes);
@@ -187,13 +158,8 @@ void add_attach_command(CLI::App& app) {
     command.add_option("--direct-io", options->direct_io, "Direct I/O of the loop devices: auto, on or off")
         ->type_name("WHEN")
         ->check(CLI::IsMember({"auto", "on", "off"}).description(""));
-    command
-        .add_option("--run-dir", options->run_dir,
-                    "Where exception stores are written (default: /run/vmdk-dm)")
-        ->type_name("DIR");
-    add_cache_options(command, options->cache_dir);
+    add_preparation_options(command, options->preparation);
     add_seal_options(command, options->seal);
-    add_progress_option(command, options->progress);
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print one JSON object");

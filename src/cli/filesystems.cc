@@ -8,14 +8,12 @@
 #include "attach/guard.h"
 #include "base/concat.h"
 #include "base/error.h"
-#include "cli/cache_options.h"
 #include "cli/cli.h"
 #include "cli/find_disk.h"
 #include "cli/image_options.h"
 #include "cli/key_options.h"
-#include "cli/materialise.h"
 #include "cli/output.h"
-#include "cli/progress.h"
+#include "cli/preparation.h"
 #include "cli/volume_output.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
@@ -30,9 +28,7 @@ struct FilesystemsOptions {
     ImageOptions image;
     PlanShapeOptions shape;
     KeyOptions keys;
-    std::string run_dir = default_run_dir;
-    std::optional<std::string> cache_dir;
-    std::string progress = "auto";
+    PreparationOptions preparation;
     bool no_udev = false;
     bool json = false;
 };
@@ -74,15 +70,12 @@ std::string free_name(const std::string& image, Kernel& kernel) {
 Volume attach_and_look(FilesystemsOptions& options, Kernel& kernel, std::vector<std::string>& notes) {
     OpenImage opened = open_image(options.image);
     if (!options.image.allow_damaged) refuse_damage(opened);
-    {
-        ProgressReport progress(options.progress);
-        materialise(opened, options.shape, options.cache_dir, options.image.allow_damaged, progress);
-    }
+    copy_first(options.preparation, options.shape, options.image.allow_damaged, opened);
     options.shape.name = free_name(opened.image().path, kernel);
-    const Plan plan = plan_for(opened, options.shape);
+    const Plan plan = feasible_plan(options.preparation, options.shape, std::nullopt, opened);
     AttachOptions attach_options;
     attach_options.image_path = opened.image().file->path();
-    attach_options.run_dir = options.run_dir;
+    attach_options.run_dir = options.preparation.run_dir;
     // Gone last: it cleans up when we are killed before.
     AttachGuard guard(kernel, plan.id, plan.disk.name);
     const Attachment attachment = attach_for_the_moment(plan, attach_options, kernel, opened.notes);
@@ -119,12 +112,7 @@ void add_filesystems_command(CLI::App& app) {
         ->type_name("BYTES")
         ->check(CLI::IsMember({512, 4096}).description(""));
     add_key_options(command, options->keys);
-    command
-        .add_option("--run-dir", options->run_dir,
-                    "Where exception stores are written (default: /run/vmdk-dm)")
-        ->type_name("DIR");
-    add_cache_options(command, options->cache_dir);
-    add_progress_option(command, options->progress);
+    add_preparation_options(command, options->preparation);
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print one JSON object");

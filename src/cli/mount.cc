@@ -13,17 +13,14 @@
 #include "attach/attached.h"
 #include "attach/guard.h"
 #include "attach/in_place.h"
-#include "attach/store_file.h"
 #include "base/concat.h"
 #include "base/error.h"
-#include "cli/cache_options.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "cli/key_options.h"
-#include "cli/materialise.h"
 #include "cli/output.h"
 #include "cli/overlay_options.h"
-#include "cli/progress.h"
+#include "cli/preparation.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
 #include "mount/source.h"
@@ -43,9 +40,7 @@ struct MountCommandOptions {
     std::optional<std::string> type;
     std::optional<std::string> owner;
     std::optional<std::string> mode;
-    std::string run_dir = default_run_dir;
-    std::optional<std::string> cache_dir;
-    std::string progress = "auto";
+    PreparationOptions preparation;
     bool no_udev = false;
     bool json = false;
 };
@@ -119,7 +114,7 @@ void check_writing(const MountCommandOptions& options, bool on_overlay) {
 
 AttachOptions attach_options_of(const MountCommandOptions& options, const OpenImage& opened) {
     AttachOptions attach;
-    attach.run_dir = options.run_dir;
+    attach.run_dir = options.preparation.run_dir;
     attach.image_path = opened.image().file->path();
     return attach;
 }
@@ -138,10 +133,7 @@ Plan plan_to_mount(const MountCommandOptions& options, OpenImage& opened,
     PlanShapeOptions shape = options.shape;
     if (!shape.name) shape.name = free_name(default_name(opened.image().path), taken);
     taken.push_back(*shape.name);
-    Plan plan = plan_for(opened, shape, over);
-    if (shape.strategy != "auto" || plan.cost.exceptions == 0 || can_hold_store(options.run_dir)) return plan;
-    shape.strategy = "linear";
-    return plan_for(opened, shape, over);
+    return feasible_plan(options.preparation, shape, over, opened);
 }
 
 // What stands on the command line, and what became of it.
@@ -208,8 +200,7 @@ class Command {
         std::optional<ChosenOverlay>& overlay =
             overlays_.emplace_back(ChosenOverlay::open(options_.overlay, opened));
         image.on_overlay = overlay.has_value();
-        ProgressReport progress(options_.progress);
-        materialise(opened, options_.shape, options_.cache_dir, options_.image.allow_damaged, progress);
+        copy_first(options_.preparation, options_.shape, options_.image.allow_damaged, opened);
         image.plan = plan_to_mount(options_, opened, overlay, taken_names_);
         if (options_.shape.in_place) check_in_place(opened.image(), *image.plan, kernel_, opened.notes);
         return image;
@@ -308,12 +299,7 @@ void add_mount_command(CLI::App& app) {
         ->type_name("USER");
     command.add_option("--mode", options->mode, "Permissions of the files, such as 640, likewise")
         ->type_name("MODE");
-    command
-        .add_option("--run-dir", options->run_dir,
-                    "Where exception stores are written (default: /run/vmdk-dm)")
-        ->type_name("DIR");
-    add_cache_options(command, options->cache_dir);
-    add_progress_option(command, options->progress);
+    add_preparation_options(command, options->preparation);
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print a JSON array of what was mounted");

@@ -1,0 +1,44 @@
+#include "cli/preparation.h"
+
+#include "attach/store_file.h"
+#include "base/concat.h"
+#include "cli/cache_options.h"
+#include "cli/progress.h"
+
+namespace vmdkdm {
+
+void add_preparation_options(CLI::App& command, PreparationOptions& options) {
+    command
+        .add_option("--run-dir", options.run_dir,
+                    "Where exception stores are written (default: /run/vmdk-dm)")
+        ->type_name("DIR");
+    add_cache_options(command, options.cache_dir);
+    add_progress_option(command, options.progress);
+}
+
+std::optional<CopyStep> copy_first(const PreparationOptions& options, const PlanShapeOptions& shape,
+                                   bool allow_damaged, OpenImage& opened) {
+    ProgressReport progress(options.progress);
+    const std::optional<CopyStep> copied =
+        materialise(opened, shape, options.cache_dir, allow_damaged, progress);
+    if (copied && !copied->reused)
+        opened.notes.push_back(concat(copied->extract == Extract::compressed
+                                          ? "compressed grains were inflated into '"
+                                          : "the disk was copied into '",
+                                      copied->path, "' (kept for the next time: see vmdk-dm cache)"));
+    return copied;
+}
+
+Plan feasible_plan(const PreparationOptions& options, const PlanShapeOptions& shape,
+                   const std::optional<OverlayPlan>& overlay, OpenImage& opened) {
+    Plan plan = plan_for(opened, shape, overlay);
+    if (shape.strategy != "auto" || plan.cost.exceptions == 0 || can_hold_store(options.run_dir)) return plan;
+    opened.notes.push_back(concat("'", options.run_dir,
+                                  "' cannot hold an exception store (see --run-dir): the disk is shown line "
+                                  "by line, which takes longer to load"));
+    PlanShapeOptions linear = shape;
+    linear.strategy = "linear";
+    return plan_for(opened, linear, overlay);
+}
+
+}  // namespace vmdkdm

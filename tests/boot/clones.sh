@@ -31,6 +31,9 @@ for number in 1 2; do
     for letter in a b c; do flat_image "clone$number$letter" "/dev/vd$letter"; done
 done
 remember_images
+# What lvcreate told udev of its volume's first moments goes with the next event, whoever sends it.
+run udevadm trigger --settle
+settled
 state_at_start=$(kernel_state)
 remember_system
 

@@ -9,18 +9,12 @@
 
 #include "base/concat.h"
 #include "kernel/linux_kernel.h"
+#include "kernel/sysfs.h"
 
 namespace vmdkdm {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string first_line(const fs::path& path) {
-    std::ifstream in(path);
-    std::string line;
-    std::getline(in, line);
-    return line;
-}
 
 std::optional<DeviceNumber> number_in(const fs::path& directory) {
     std::ifstream in(directory / "dev");
@@ -51,11 +45,11 @@ std::vector<UpperDevice> LinuxKernel::devices_above(DeviceNumber device) {
         const auto number = number_in(upper);
         if (!number) return;  // gone since it was listed
         std::string path = concat("/dev/", upper.filename().string());
-        if (const std::string name = first_line(upper / "dm/name"); !name.empty())
+        if (const std::string name = sysfs_attribute(upper / "dm/name"); !name.empty())
             path = device_path(name);
         else if (fs::exists(upper / "md", ignored))
             path = name_of_array(*number).value_or(path);
-        found.push_back({*number, std::move(path), partition, first_line(upper / "ro") == "1"});
+        found.push_back({*number, std::move(path), partition, sysfs_attribute(upper / "ro") == "1"});
     };
     for (const auto& holder : fs::directory_iterator(directory / "holders", ignored))
         add(fs::canonical(holder.path(), ignored), false);

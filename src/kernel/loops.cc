@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "kernel/held_fd.h"
 #include "kernel/linux_kernel.h"
+#include "kernel/sysfs.h"
 
 namespace vmdkdm {
 namespace {
@@ -26,13 +27,6 @@ namespace {
 constexpr std::uint64_t loop_mark = 0x564d'444b'2d44'4d00;
 
 std::string node_of(unsigned number) { return concat("/dev/loop", number); }
-
-std::string first_line(const std::filesystem::path& path) {
-    std::ifstream in(path);
-    std::string line;
-    std::getline(in, line);
-    return line;
-}
 
 std::optional<Bytes> available_memory() {
     std::ifstream in("/proc/meminfo");
@@ -104,7 +98,7 @@ std::vector<LoopInfo> LinuxKernel::list_loops() {
         if (!loop || ::ioctl(loop.get(), LOOP_GET_STATUS64, &status) != 0 || ::fstat(loop.get(), &node) != 0)
             continue;
         info.device = {major(node.st_rdev), minor(node.st_rdev)};
-        info.backing_file = first_line(entry.path() / "loop/backing_file");
+        info.backing_file = sysfs_attribute(entry.path() / "loop/backing_file");
         const char* reference = reinterpret_cast<const char*>(status.lo_file_name);
         info.reference.assign(reference, ::strnlen(reference, sizeof status.lo_file_name));
         info.backing_identity = {status.lo_device, status.lo_inode};

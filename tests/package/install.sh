@@ -81,6 +81,7 @@ dpkg_in_root() {
 all_configured() {
     local name
     for name in vmdk-dm vmdk-dm-dracut vmdk-dm-initramfs; do
+        # shellcheck disable=SC2016 # dpkg-query's own
         [ "$(chroot "$root" dpkg-query --show --showformat '${db:Status-Abbrev} ${Version}' $name)" = "ii  $1" ] \
             || fail "$name is not installed in version $1"
     done

@@ -91,7 +91,8 @@ vmdk_dm_report() (
         if [ -e "$vmdk_dm_state/failed.$line" ]; then
             cat "$vmdk_dm_state/failed.$line"
         elif [ -n "$device" ] && [ ! -b "$(vmdk_dm_node "$device")" ]; then
-            printf "vmdk-dm: '%s' is not attached: the device %s has not appeared (%s)\n" "$name" "$device" "$source"
+            vmdk_dm_has "$options" nofail ||
+                printf "vmdk-dm: '%s' is not attached: the device %s has not appeared (%s)\n" "$name" "$device" "$source"
         fi
     done <"$vmdk_dm_table"
 )
@@ -266,7 +267,7 @@ vmdk_dm_mount_options() (
         for option in $options; do
             case $option in
             host-options=*) vmdk_dm_unescaped "${option#*=}" && return ;;
-            in-place | overlay=* | cache-dir=*) access=rw ;;
+            in-place | overlay=* | seal=* | cache-dir=*) access=rw ;;
             esac
         done
         unset IFS

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <set>
 
 #include "base/concat.h"
@@ -132,6 +131,7 @@ class UnitMaker {
         refuse_control(entry.image.path, entry.image_offset);
         for (const TabOption& option : entry.options)
             if (option.value) refuse_control(*option.value, option.offset);
+        refuse_other_host_options(entry);
         if (entry.image.device.empty()) return;
         const std::string mount_unit = unit_path_escape(mount_directory(entry.image.device)) + ".mount";
         if (std::max(mount_unit.size(), device_unit(entry.image.device).size()) > max_unit_name_length)
@@ -229,7 +229,7 @@ class UnitMaker {
         std::string options = writes ? "rw" : "ro";
         options += ",nosuid,nodev,noexec";
         if (remote) options += ",_netdev";
-        if (const std::optional<std::string> wanted = host_options(entry)) options += concat(",", *wanted);
+        if (const TabOption* wanted = host_options(entry)) options += concat(",", *wanted->value);
 
         UnitText unit(entry.place());
         unit.section("Unit")
@@ -260,20 +260,19 @@ class UnitMaker {
         });
     }
 
-    // There is one mount, so that all entries on the device must want the same.
-    std::optional<std::string> host_options(const TabEntry& entry) const {
-        const TabEntry* first = nullptr;
-        for (const TabEntry& other : tab_.entries) {
-            const TabOption* option = other.find("host-options");
-            if (option == nullptr || other.image.device != entry.image.device) continue;
-            if (first == nullptr)
-                first = &other;
-            else if (*option->value != *first->find("host-options")->value)
-                other.fail(option->offset, concat("other host-options= than the entry '", first->name,
-                                                  "' has for the same device"));
-        }
-        if (first == nullptr) return std::nullopt;
-        return *first->find("host-options")->value;
+    // There is one mount: what the first entry of the device says goes for all.
+    const TabOption* host_options(const TabEntry& entry) const {
+        for (const TabEntry& other : tab_.entries)
+            if (other.image.device == entry.image.device)
+                if (const TabOption* option = other.find("host-options")) return option;
+        return nullptr;
+    }
+
+    void refuse_other_host_options(const TabEntry& entry) const {
+        const TabOption* own = entry.find("host-options");
+        if (own == nullptr || entry.image.device.empty() || own->value == host_options(entry)->value) return;
+        entry.fail(own->offset, concat("another entry of this device says host-options=",
+                                       *host_options(entry)->value, ", and it is mounted once"));
     }
 
     void add_its_devices(const TabEntry& entry, const std::string& service, UnitText& unit) {

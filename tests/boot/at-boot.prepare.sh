@@ -88,7 +88,7 @@ LABEL=host\040two%         /mnt/two     ext4 ro 0 0
 /dev/mapper/chain1         /mnt/chain   ext4 ro,X-mount.mkdir 0 0
 /dev/mapper/far1           /mnt/far     ext4 ro,X-mount.mkdir 0 0
 /dev/mapper/left1          /mnt/left    ext4 ro,X-mount.mkdir 0 0
-/dev/disk/by-vmdk/right1   /mnt/right   ext4 ro,X-mount.mkdir 0 0
+/dev/disk/by-vmdk/right-part1 /mnt/right   ext4 ro,X-mount.mkdir 0 0
 /dev/mapper/a-b+c.d@e:f#g=h_1p1 /mnt/odd ext4 ro,X-mount.mkdir 0 0
 LABEL=in-lvm               /mnt/lvm     ext4 ro,X-mount.mkdir 0 0
 /dev/mapper/vault          /mnt/luks    ext4 ro,X-mount.mkdir 0 0

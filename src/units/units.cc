@@ -24,7 +24,7 @@ constexpr std::string_view linked = "/dev/disk/by-vmdk/";
 
 // What stands between the entry's name and the partition's number in the name of its device.
 std::string delimiter_of(const TabEntry& entry) {
-    const TabOption* option = entry.find("partition-delimiter");
+    const TabOption* option = entry.find("delimiter");
     if (option != nullptr && option->value) return *option->value;
     return all_digits(entry.name.substr(entry.name.size() - 1)) ? "p" : "";
 }

@@ -73,7 +73,7 @@ a-b+c.d@e:f#g=h_1 /srv/with\040blank\040%h/odd.vmdk noauto
 chain       /mnt/two/vm/chain.vmdk              search-dir=/mnt/bound,allow-path=/srv/images
 wrong       /srv/images/right.vmdk              no-such-option
 lost        /srv/images/lost.vmdk
-gone        LABEL=no-such-disk:/x.vmdk          nofail
+gone        LABEL=no-such-disk:/x.vmdk          nofail,x-systemd.device-timeout=10min
 lost-too    /srv/images/lost-too.vmdk           nofail
 far         /srv/images/far.vmdk                allow-path=/mnt
 lvm         LABEL=host-one:/vm/lvm.vmdk         expose

@@ -238,6 +238,13 @@ TEST_CASE("fstab and crypttab find the disk whose partition they name") {
     }
 }
 
+TEST_CASE("a delimiter of the user's is heeded where the name of the partition has it") {
+    const Units units = units_of("web /srv/web.vmdk delimiter=-p\n",
+                                 {"/dev/mapper/web-p2 /a ext4\n/dev/disk/by-vmdk/web-part3 /b ext4\n", "", {}});
+    CHECK(has_link(units, "dev-mapper-web\\x2dp2.device.requires/vmdk-dm@web.service"));
+    CHECK(has_link(units, "dev-disk-by\\x2dvmdk-web\\x2dpart3.device.requires/vmdk-dm@web.service"));
+}
+
 TEST_CASE("timeouts and the user's own dependencies") {
     const Units units = units_of(
         "web LABEL=H:/w.vmdk timeout=1min\\04030s,x-systemd.device-timeout=10,x-systemd.requires=a.service,"

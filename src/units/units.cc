@@ -1,7 +1,6 @@
 #include "units/units.h"
 
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include "base/concat.h"
@@ -15,24 +14,24 @@ namespace {
 constexpr std::string_view local_target = "vmdk-dm.target";
 constexpr std::string_view remote_target = "vmdk-dm-remote.target";
 
-// Where attached disks have their nodes. What is in by-vmdk is called like the mapped device.
-constexpr std::array<std::string_view, 2> device_directories = {"/dev/mapper/", "/dev/disk/by-vmdk/"};
-
 bool all_digits(std::string_view text) {
     return !text.empty() &&
            std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// Whether `device` is the name of a partition of the disk `name`, with the delimiter that attach uses by
-// itself.
-bool is_partition_of(std::string_view device, std::string_view name) {
-    if (!device.starts_with(name)) return false;
-    std::string_view rest = device.substr(name.size());
-    if (all_digits(name.substr(name.size() - 1))) {
-        if (!rest.starts_with('p')) return false;
-        rest.remove_prefix(1);
-    }
-    return all_digits(rest);
+constexpr std::string_view mapped = "/dev/mapper/";
+constexpr std::string_view linked = "/dev/disk/by-vmdk/";
+
+// What stands between the entry's name and the partition's number in the name of its device.
+std::string delimiter_of(const TabEntry& entry) {
+    const TabOption* option = entry.find("delimiter");
+    if (option != nullptr && option->value) return *option->value;
+    return all_digits(entry.name.substr(entry.name.size() - 1)) ? "p" : "";
+}
+
+bool is_partition_of(std::string_view device, const TabEntry& entry, std::string_view delimiter) {
+    const std::string prefix = concat(entry.name, delimiter);
+    return device.starts_with(prefix) && all_digits(device.substr(prefix.size()));
 }
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
@@ -84,19 +83,18 @@ class UnitMaker {
         for (const FstabLine& line : surroundings_.fstab) sources.insert(line.source);
         for (const CrypttabLine& line : surroundings_.crypttab) sources.insert(line.source);
         for (const std::string& source : sources)
-            for (const std::string_view directory : device_directories) {
-                if (!source.starts_with(directory)) continue;
-                const std::string device = source.substr(directory.size());
-                if (const TabEntry* entry = owner_of(device)) used_devices_[entry->name].insert(source);
-            }
+            if (const TabEntry* entry = owner_of(source)) used_devices_[entry->name].insert(source);
         for (const TabEntry& entry : tab_.entries)
-            used_devices_[entry.name].insert(concat(device_directories.front(), entry.name));
+            used_devices_[entry.name].insert(concat(mapped, entry.name));
     }
 
-    const TabEntry* owner_of(const std::string& device) const {
+    const TabEntry* owner_of(const std::string& source) const {
+        const bool is_link = source.starts_with(linked);
+        if (!is_link && !source.starts_with(mapped)) return nullptr;
+        const std::string device = source.substr((is_link ? linked : mapped).size());
         if (const TabEntry* entry = tab_.find(device)) return entry;
         const auto owner = std::find_if(tab_.entries.begin(), tab_.entries.end(), [&](const TabEntry& entry) {
-            return is_partition_of(device, entry.name);
+            return is_partition_of(device, entry, is_link ? "-part" : delimiter_of(entry));
         });
         return owner == tab_.entries.end() ? nullptr : &*owner;
     }

@@ -5,7 +5,8 @@
 #   tests/boot/at-boot-outside.sh build/release
 set -euo pipefail
 project=$(dirname -- "$(readlink -f -- "$0")")/../..
-build=${1:?usage: ${0##*/} BUILD-DIRECTORY}
+build=${1:?usage: ${0##*/} BUILD-DIRECTORY [INSTALLED-VMDK-DM]}
+vmdk_dm=${2:-/usr/local/sbin/vmdk-dm}
 work=$(mktemp -d "${TMPDIR:-/tmp}/vmdkdm-test.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 export PATH=$PATH:/usr/sbin:/sbin
@@ -32,7 +33,7 @@ boot() {
     local status=0
     (cd -- "$project" && scripts/run-in-vm --timeout 600 --console --install "$build" --disk "$work/one" --disk "$work/two" \
         --before-boot 'bash tests/boot/at-boot.prepare.sh' -- \
-        env "$@" bash tests/boot/at-boot.sh /usr/local/sbin/vmdk-dm) 2>"$work/console" || status=$?
+        env "$@" bash tests/boot/at-boot.sh "$vmdk_dm") 2>"$work/console" || status=$?
     [ "$status" -eq 0 ] || { tail -n 30 -- "$work/console"; fail "exit status $status of the machine"; }
 }
 

@@ -73,7 +73,7 @@ a-b+c.d@e:f#g=h_1 /srv/with\040blank\040%h/odd.vmdk noauto
 chain       /mnt/two/vm/chain.vmdk              search-dir=/mnt/bound,allow-path=/srv/images
 wrong       /srv/images/right.vmdk              no-such-option
 lost        /srv/images/lost.vmdk
-gone        LABEL=no-such-disk:/x.vmdk          nofail
+gone        LABEL=no-such-disk:/x.vmdk          nofail,x-systemd.device-timeout=10min
 lost-too    /srv/images/lost-too.vmdk           nofail
 far         /srv/images/far.vmdk                allow-path=/mnt
 lvm         LABEL=host-one:/vm/lvm.vmdk         expose
@@ -88,7 +88,7 @@ LABEL=host\040two%         /mnt/two     ext4 ro 0 0
 /dev/mapper/chain1         /mnt/chain   ext4 ro,X-mount.mkdir 0 0
 /dev/mapper/far1           /mnt/far     ext4 ro,X-mount.mkdir 0 0
 /dev/mapper/left1          /mnt/left    ext4 ro,X-mount.mkdir 0 0
-/dev/disk/by-vmdk/right1   /mnt/right   ext4 ro,X-mount.mkdir 0 0
+/dev/disk/by-vmdk/right-part1 /mnt/right   ext4 ro,X-mount.mkdir 0 0
 /dev/mapper/a-b+c.d@e:f#g=h_1p1 /mnt/odd ext4 ro,X-mount.mkdir 0 0
 LABEL=in-lvm               /mnt/lvm     ext4 ro,X-mount.mkdir 0 0
 /dev/mapper/vault          /mnt/luks    ext4 ro,X-mount.mkdir 0 0

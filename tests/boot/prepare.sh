@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 set -eu
 export LC_ALL=C DM_DISABLE_UDEV=1
-modprobe -a virtio_blk loop dm_mod ext4
+modprobe -a virtio_pci virtio_blk loop dm_mod ext4
 
 # host DEVICE LABEL DIRECTORY: an empty file system, mounted until everything is prepared.
 host() {

@@ -218,11 +218,11 @@ TEST_CASE("fstab and crypttab find the disk whose partition they name") {
         "web /srv/web.vmdk\n"
         "web1 /srv/web1.vmdk\n"
         "a-b /srv/ab.vmdk\n",
-        {"/dev/mapper/web2 /a ext4\n"        // a partition of web
-         "/dev/mapper/web1 /b ext4\n"        // a disk of that name
-         "/dev/mapper/web1p3 /c ext4\n"      // a partition of that
-         "/dev/disk/by-vmdk/a-b7 /d ext4\n"  // by our own link
-         "/dev/mapper/webs1 /e ext4\n"       // nobody's
+        {"/dev/mapper/web2 /a ext4\n"             // a partition of web
+         "/dev/mapper/web1 /b ext4\n"             // a disk of that name
+         "/dev/mapper/web1p3 /c ext4\n"           // a partition of that
+         "/dev/disk/by-vmdk/a-b-part7 /d ext4\n"  // by our own link
+         "/dev/mapper/webs1 /e ext4\n"            // nobody's
          "/dev/mapper/web1p /f ext4\n",
          "vault /dev/mapper/web4 none\n",
          {}});
@@ -231,11 +231,18 @@ TEST_CASE("fstab and crypttab find the disk whose partition they name") {
     CHECK(has_link(units, "dev-mapper-web1.device.requires/vmdk-dm@web1.service"));
     CHECK_FALSE(has_link(units, "dev-mapper-web1.device.requires/vmdk-dm@web.service"));
     CHECK(has_link(units, "dev-mapper-web1p3.device.requires/vmdk-dm@web1.service"));
-    CHECK(has_link(units, "dev-disk-by\\x2dvmdk-a\\x2db7.device.requires/vmdk-dm@a\\x2db.service"));
+    CHECK(has_link(units, "dev-disk-by\\x2dvmdk-a\\x2db\\x2dpart7.device.requires/vmdk-dm@a\\x2db.service"));
     for (const UnitLink& link : units.links) {
         CHECK(link.path.find("webs1") == std::string::npos);
         CHECK(link.path.find("web1p.") == std::string::npos);
     }
+}
+
+TEST_CASE("a delimiter of the user's is heeded where the name of the partition has it") {
+    const Units units = units_of("web /srv/web.vmdk delimiter=-p\n",
+                                 {"/dev/mapper/web-p2 /a ext4\n/dev/disk/by-vmdk/web-part3 /b ext4\n", "", {}});
+    CHECK(has_link(units, "dev-mapper-web\\x2dp2.device.requires/vmdk-dm@web.service"));
+    CHECK(has_link(units, "dev-disk-by\\x2dvmdk-web\\x2dpart3.device.requires/vmdk-dm@web.service"));
 }
 
 TEST_CASE("timeouts and the user's own dependencies") {

@@ -16,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/device_entry.h"
 #include "cli/output.h"
+#include "cli/tab.h"
 #include "cli/tab_findings.h"
 #include "compact/output_file.h"
 #include "tab/tab.h"
@@ -185,6 +186,7 @@ void add_tab_command(CLI::App& app) {
         add_table_file(command, options->table_file);
         command.callback([options] { add(*options); });
     }
+    add_tab_initrd_command(tab);
 }
 
 }  // namespace vmdkdm

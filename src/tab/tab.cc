@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::string_view blanks = " \t\r";
 constexpr std::array<std::string_view, 4> tags = {"UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="};
-const std::string command_line = "rd.vmdk";
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
@@ -337,7 +336,7 @@ Tab read_tab(const std::string& path) {
 }
 
 TabEntry parse_rd_vmdk(std::string_view value) {
-    const Part whole{TextCursor(command_line, 1, value), value};
+    const Part whole{TextCursor(command_line_name, 1, value), value};
     const std::size_t colon = value.find(":/");
     if (!is_device(value) || colon == std::string_view::npos)
         whole.at.fail(
@@ -350,7 +349,7 @@ TabEntry parse_rd_vmdk(std::string_view value) {
     if (fields.size() < 2) whole.from(value.size()).at.fail("the value ends here (expected :NAME)");
     if (fields.size() > 3) fields[3].at.fail("another field (a ':' within a field is written '\\072')");
     TabEntry entry;
-    entry.file_name = command_line;
+    entry.file_name = command_line_name;
     entry.line = 1;
     entry.text = value;
     entry.image = {device(whole.first(colon)), absolute_path(fields[0])};

@@ -19,6 +19,8 @@
 namespace vmdkdm {
 
 inline constexpr const char* default_tab_file = "/etc/vmdktab";
+/// Where an entry of the kernel's command line says that it is from.
+inline const std::string command_line_name = "rd.vmdk";
 /// A table of thousands of images is far smaller.
 inline constexpr std::size_t max_tab_bytes = 4 << 20;
 

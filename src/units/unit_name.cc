@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/concat.h"
+#include "tab/device.h"
 
 namespace vmdkdm {
 namespace {
@@ -19,18 +20,6 @@ bool is_alphanumeric(char c) {
 std::string hex_escape(char c) {
     const auto byte = static_cast<unsigned char>(c);
     return {'\\', 'x', digits_of_hex[byte >> 4], digits_of_hex[byte & 15]};
-}
-
-// udev's names of links: what is not ASCII stays as it is where it is UTF-8, which libblkid has seen to.
-std::string udev_encoded(std::string_view text) {
-    std::string encoded;
-    for (const char c : text) {
-        const bool stays = is_alphanumeric(c) ||
-                           std::string_view("#+-.:=@_").find(c) != std::string_view::npos ||
-                           static_cast<unsigned char>(c) >= 0x80;
-        encoded += stays ? std::string(1, c) : hex_escape(c);
-    }
-    return encoded;
 }
 
 }  // namespace
@@ -54,22 +43,6 @@ std::string unit_path_escape(std::string_view path) {
 }
 
 std::string service_of(std::string_view name) { return concat("vmdk-dm@", unit_escape(name), ".service"); }
-
-std::string device_path(std::string_view device) {
-    constexpr std::array<std::array<std::string_view, 2>, 4> tags = {{{"LABEL=", "by-label"},
-                                                                      {"UUID=", "by-uuid"},
-                                                                      {"PARTLABEL=", "by-partlabel"},
-                                                                      {"PARTUUID=", "by-partuuid"}}};
-    for (const auto& [tag, directory] : tags) {
-        if (!device.starts_with(tag)) continue;
-        std::string_view value = device.substr(tag.size());
-        // fstab(5) allows quotes.
-        if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
-            value = value.substr(1, value.size() - 2);
-        return concat("/dev/disk/", directory, "/", udev_encoded(value));
-    }
-    return std::string(device);
-}
 
 std::string device_unit(std::string_view device) {
     return concat(unit_path_escape(device_path(device)), ".device");

@@ -21,10 +21,6 @@ std::string service_of(std::string_view name);
 /// "dev-disk-by\x2dlabel-HOST.device" of "LABEL=HOST", "dev-sda1.device" of "/dev/sda1".
 std::string device_unit(std::string_view device);
 
-/// Where udev has the device of fstab(5) or vmdktab(5): "/dev/disk/by-label/HOST" of "LABEL=HOST"; what is no
-/// tag stays as it is.
-std::string device_path(std::string_view device);
-
 /// Whether systemd takes it for the name of a unit: "a@b.service", characters and kind included.
 bool is_unit_name(std::string_view text);
 

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/concat.h"
+#include "tab/device.h"
 #include "tab/time_span.h"
 #include "units/unit_name.h"
 #include "units/unit_text.h"
@@ -224,10 +225,8 @@ class UnitMaker {
         if (has_file(name)) return;
         const bool remote = any_on_device(entry, [&](const TabEntry& other) { return is_remote(other); });
         const bool writes = any_on_device(entry, [](const TabEntry& other) { return other.writes(); });
-        std::string options = writes ? "rw" : "ro";
-        options += ",nosuid,nodev,noexec";
-        if (remote) options += ",_netdev";
-        if (const TabOption* wanted = host_options(entry)) options += concat(",", *wanted->value);
+        const std::string options =
+            concat(device_mount_options(tab_, entry.image.device), remote ? ",_netdev" : "");
 
         UnitText unit(entry.place());
         unit.section("Unit")
@@ -258,19 +257,13 @@ class UnitMaker {
         });
     }
 
-    // There is one mount: what the first entry of the device says goes for all.
-    const TabOption* host_options(const TabEntry& entry) const {
-        for (const TabEntry& other : tab_.entries)
-            if (other.image.device == entry.image.device)
-                if (const TabOption* option = other.find("host-options")) return option;
-        return nullptr;
-    }
-
     void refuse_other_host_options(const TabEntry& entry) const {
         const TabOption* own = entry.find("host-options");
-        if (own == nullptr || entry.image.device.empty() || own->value == host_options(entry)->value) return;
-        entry.fail(own->offset, concat("another entry of this device says host-options=",
-                                       *host_options(entry)->value, ", and it is mounted once"));
+        if (own == nullptr || entry.image.device.empty()) return;
+        const std::string& chosen = *host_options(tab_, entry.image.device)->value;
+        if (own->value != chosen)
+            entry.fail(own->offset, concat("another entry of this device says host-options=", chosen,
+                                           ", and it is mounted once"));
     }
 
     void add_its_devices(const TabEntry& entry, const std::string& service, UnitText& unit) {

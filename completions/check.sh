@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares the commands and options that vmdk-dm --help prints with those that the man page documents and that each
-# completion file offers, in both directions. Names every difference and fails if there is one.
+# completion file offers, in both directions; and the words of vmdktab with vmdktab(5). Names every difference and fails
+# if there is one.
 #
 #   completions/check.sh build/release/vmdk-dm
 set -euo pipefail
@@ -191,6 +192,12 @@ while IFS= read -r command; do
     compare "$fish_file" "options of $command" "$(names_of <<<"$options")" "$(fish_options "$command")"
 done <<<"$commands"
 compare "$man_page" 'shared explanations' "$(grep -Fxf <(printf '%s\n' "$shared") <<<"$everything" || true)" "$shared"
+
+# The words of vmdktab that are no options of attach.
+boot_words=$(sed -nE 's/^ *BootWord\{"([^"]+)".*/\1/p' src/tab/options.cc)
+explained=$(sed -E 's/\\-/-/g; s/\\f[A-Z]//g' man/vmdktab.5)
+compare man/vmdktab.5 'words of the boot' "$boot_words" \
+    "$(while IFS= read -r word; do [[ $explained != *"$word"* ]] || printf '%s\n' "$word"; done <<<"$boot_words")"
 
 if [ "$differences" -gt 0 ]; then
     printf 'number of differences: %s\n' "$differences"

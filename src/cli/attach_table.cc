@@ -76,9 +76,15 @@ class TableRun {
     }
 
     void fail_unknown(const std::string& name) {
-        for (const TabFault& fault : tab_.faults) fail(fault.error);
-        fail(Error(ErrorKind::not_found, concat("'", options_.file, "' has no entry '", name, "'",
-                                                tab_.faults.empty() ? "" : " that can be read")));
+        bool is_broken = false;
+        for (const TabFault& fault : tab_.faults)
+            if (fault.name == name) {
+                fail(fault.error);
+                is_broken = true;
+            }
+        if (!is_broken)
+            fail(Error(ErrorKind::not_found, concat("'", options_.file, "' has no entry '", name, "'",
+                                                    tab_.faults.empty() ? "" : " (see vmdk-dm tab check)")));
     }
 
     void attach_entry(const TabEntry& entry, bool may_fail) {

@@ -148,6 +148,7 @@ void add(const AddOptions& options) {
     const bool is_early = checked(tab, entry.name, line).has("x-initrd.attach");
     replace_table(file, text);
     std::cout << written << "\n";
+    if (options.table_file != default_tab_file) return;
     if (is_early)
         print_notes(
             {"the initramfs has a table of its own: make it anew (dracut --force, update-initramfs -u)"});
@@ -184,7 +185,8 @@ void add_tab_command(CLI::App& app) {
             "--by-uuid", options->by_uuid,
             "Name the image by the UUID of its file system, for a disk that is plugged in later");
         add_table_file(command, options->table_file);
-        command.callback([options] { add(*options); });
+        command.callback(
+            [options] { with_context(concat("cannot add '", options->image, "'"), [&] { add(*options); }); });
     }
     add_tab_initrd_command(tab);
 }

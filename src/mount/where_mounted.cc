@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <libmount/libmount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +12,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "kernel/sysfs.h"
 #include "mount/mount_point.h"
 
 namespace vmdkdm {
@@ -80,6 +82,16 @@ std::string uuid_by_link(const std::string& node) {
     return {};
 }
 
+// Where udev gives no link, libblkid looks into every device itself: also into those of ours that nobody is
+// to look into, and a clone of the wanted file system may be on one.
+bool is_quarantined(const std::string& node) {
+    const auto status = status_of(node);
+    if (!status || ::access("/run/udev/control", F_OK) != 0) return false;
+    const std::string uuid = sysfs_attribute(
+        concat("/sys/dev/block/", major(status->st_rdev), ":", minor(status->st_rdev), "/dm/uuid"));
+    return uuid.find("VMDK") != std::string::npos && uuid_by_link(node).empty();
+}
+
 }  // namespace
 
 std::string find_device(const std::string& device) {
@@ -88,7 +100,7 @@ std::string find_device(const std::string& device) {
     if (!device.starts_with('/')) {
         // The answer belongs to the cache.
         const char* const found = ::mnt_resolve_spec(device.c_str(), cache.get());
-        if (found == nullptr || !std::string_view(found).starts_with('/'))
+        if (found == nullptr || !std::string_view(found).starts_with('/') || is_quarantined(found))
             throw Error(ErrorKind::not_found, concat("there is no device ", device));
         node = found;
     }

@@ -9,8 +9,9 @@
 
 namespace vmdkdm {
 
-/// The node of "UUID=...", "LABEL=...", "PARTUUID=...", "PARTLABEL=..." or of a path below /dev. Throws Error
-/// (not_found).
+/// The node of "UUID=...", "LABEL=...", "PARTUUID=...", "PARTLABEL=..." or of a path below /dev. What
+/// a quarantined disk holds is not found by a tag where there is udev. Throws Error (not_found; refused when
+/// it is no block device).
 std::string find_device(const std::string& device);
 
 /// A directory where all of the device's file system is mounted, its root being there to see; none when it is

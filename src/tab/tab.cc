@@ -170,10 +170,11 @@ class TabParser {
     Tab parse() {
         for (std::size_t start = 0, number = 1; start < text_.size(); ++number) {
             const std::size_t end = std::min(text_.find('\n', start), text_.size());
+            name_.clear();
             try {
                 parse_line(text_.substr(start, end - start), number);
             } catch (const TextError& error) {
-                tab_.faults.push_back({number, error});
+                tab_.faults.push_back({number, name_, error});
             }
             start = end + 1;
         }
@@ -190,7 +191,7 @@ class TabParser {
         entry.line = number;
         entry.text = line;
         entry.name_offset = offset_of(*name, line);
-        entry.name = name_of(*name);
+        entry.name = name_ = name_of(*name);
         const std::optional<Part> image = take_field(cursor);
         if (!image) cursor.fail("the line ends here (expected the image)");
         entry.image_offset = offset_of(*image, line);
@@ -212,6 +213,7 @@ class TabParser {
 
     std::string_view text_;
     const std::string& file_name_;
+    std::string name_;  // of the line that is being read
     Tab tab_;
 };
 

@@ -78,6 +78,7 @@ struct TabEntry {
 /// A line that is not understood, or an entry that is refused.
 struct TabFault {
     std::size_t line = 0;
+    std::string name;  ///< of the entry that it would be; empty when not even that can be read
     TextError error;
 };
 

@@ -14,7 +14,8 @@ uuid=11111111-2222-3333-4444-555555555555
 mkdir "$mnt" "$part" "$work/tree"
 cp -a "$images/disk2" "$images/disk3" "$work/tree"
 ln -s "$images/disk1/vmdkdm-test-disk1.vmdk" "$work/tree/elsewhere.vmdk"
-mke2fs -q -F -t ext4 -U "$uuid" -d "$work/tree" "$work/stick" 64M
+truncate -s 64M "$work/stick"
+mke2fs -q -F -t ext4 -U "$uuid" -d "$work/tree" "$work/stick"
 stick=$(losetup --find --show "$work/stick")
 mount "$stick" "$mnt"
 image() { echo "$images/disk$1/vmdkdm-test-disk$1.vmdk"; }
@@ -71,8 +72,8 @@ try attach --table --json --table-file "$table" vmdkdm-test-missing vmdkdm-test-
 json_holds "$work/out" "[e['state'] for e in d] == ['failed', 'attached']" \
     "d[0]['message'] == \"cannot open '$images/none.vmdk': No such file or directory\"" \
     "d[1]['attached']['disk'] == '/dev/mapper/vmdkdm-test-asked'"
-refuses 6 attach --table --table-file "$table" vmdkdm-test-broken
-says "'$table' has no entry 'vmdkdm-test-broken' that can be read"
+refuses 3 attach --table --table-file "$table" vmdkdm-test-broken
+says "$table:3:20: 'line' is neither"
 
 check 'the same image under another name, an unknown option and a wrong value'
 cat >"$work/wrong" <<END
@@ -80,6 +81,8 @@ vmdkdm-test-again $(image 1)
 vmdkdm-test-option $(image 1) expose,frobnicate
 vmdkdm-test-value $(image 1) strategy=fast
 END
+refuses 6 attach --table --table-file "$work/wrong" vmdkdm-test-nobody
+says "vmdk-dm: '$work/wrong' has no entry 'vmdkdm-test-nobody'"
 refuses 5 attach --table --table-file "$work/wrong" vmdkdm-test-again
 refuses 3 attach --table --table-file "$work/wrong" vmdkdm-test-option
 says "$work/wrong:2:"
@@ -129,14 +132,12 @@ check 'where the device is not mounted, or only a part of it, the message says w
 must detach vmdkdm-test-dev
 on_stick | cmp -s - "$work/on-stick" || fail 'images on the stick have changed'
 umount "$mnt"
-refuses 6 attach --table --table-file "$work/made"
+refuses 6 attach --table --table-file "$work/made" vmdkdm-test-made
 says "the file system of UUID=$uuid ($stick) is not mounted (vmdk-dm never mounts it; try: mount $stick /mnt)"
 umount "$part"
 must tab check --table-file "$work/made"
 says 'so the image was not looked at'
 losetup --detach "$stick"
-refuses 6 attach --table --table-file "$work/made"
-says "there is no device UUID=$uuid"
 
 must detach vmdkdm-test-plain
 conclude

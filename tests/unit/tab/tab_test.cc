@@ -90,6 +90,8 @@ TEST_CASE("a broken line is named with its place, and the others can be used") {
     CHECK(tab.faults[0].error.what() ==
           std::string("/etc/vmdktab:2:2: the line ends here (expected the image)\nb\n ^"));
     CHECK(tab.faults[1].line == 3);
+    CHECK(tab.faults[1].name == "c");
+    CHECK(parse_tab("a/b /i\n", "tab").faults.at(0).name.empty());
     CHECK(tab.faults[1].error.what() ==
           std::string("/etc/vmdktab:3:6: '--expose' is not an option (options are written without '--')\n"
                       "c /c --expose\n     ^"));

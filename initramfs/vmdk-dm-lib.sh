@@ -119,16 +119,17 @@ vmdk_dm_remove_devices() (
     return $result
 )
 
-# After the pivot the mounts may be seen at several places, all of which end as they began.
+# systemd has left the mounts where they were, now seen below /oldroot or /oldsys, or (257) has taken them along to /vmdk.
+# Seen at several places, they end only when all are gone.
 vmdk_dm_unmount() (
     tries=0
-    while vmdk_dm_is_mounted '*/initramfs/vmdk/*' ''; do
+    while vmdk_dm_is_mounted '*/initramfs/vmdk/*' '' || vmdk_dm_is_mounted '/vmdk/*' ''; do
         # A loop device may need a moment to let go of its file.
         [ $tries -lt 20 ] || return 1
         [ $tries -eq 0 ] || sleep 0.1
         tries=$((tries + 1))
         while read -r _ directory _; do
-            case $directory in */initramfs/vmdk/*) umount "$directory" 2>/dev/null || : ;; esac
+            case $directory in */initramfs/vmdk/* | /vmdk/*) umount "$directory" 2>/dev/null || : ;; esac
         done </proc/mounts
     done
 )

@@ -100,9 +100,11 @@ std::optional<std::string> why_refused(const TabOption& option) {
     for (const Refused& refused : refused_options)
         if (refused.name == option.name)
             return concat("'", option.name, "' cannot stand in a table: ", refused.why);
+    // CLI11 would take the next argument for the value.
+    if (!is_boot_word(option.name) && option.value && option.value->empty())
+        return concat("the value of '", option.name, "' is empty");
     if (!is_path_option(option.name)) return std::nullopt;
-    if (!option.value || option.value->empty())
-        return concat("'", option.name, "' needs a path: ", option.name, "=/...");
+    if (!option.value) return concat("'", option.name, "' needs a path: ", option.name, "=/...");
     return why_no_path(*option.value);
 }
 

@@ -306,7 +306,7 @@ void TabEntry::fail(std::size_t offset, const std::string& message) const {
     TextCursor(file_name, line, text).advanced(offset).fail(message);
 }
 
-const TabEntry* Tab::find(std::string_view name) const {
+const TabEntry* Tab::find(std::string_view name) const& {
     const auto found = std::find_if(entries.begin(), entries.end(),
                                     [&](const TabEntry& entry) { return entry.name == name; });
     return found == entries.end() ? nullptr : &*found;

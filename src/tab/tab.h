@@ -84,7 +84,8 @@ struct Tab {
         entries;                   ///< of the lines that are right, in their order; no two have the same name
     std::vector<TabFault> faults;  ///< of the others, in their order
     /// Null where there is none.
-    const TabEntry* find(std::string_view name) const;
+    const TabEntry* find(std::string_view name) const&;
+    const TabEntry* find(std::string_view name) const&& = delete;
 };
 
 /// Never throws for what is in the text. `file_name` is used in messages only.

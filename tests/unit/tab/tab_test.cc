@@ -120,6 +120,8 @@ TEST_CASE("what is not understood is refused") {
     CHECK(only_fault("a /i\\400").find("three octal digits") != std::string::npos);
     CHECK(only_fault("a /i\\77").find("three octal digits") != std::string::npos);
     CHECK(only_fault(std::string("a /i\0 x", 7)) == "tab:1:5: a control character\na /i? x\n    ^");
+    CHECK(only_fault("a /i strategy=") ==
+          "tab:1:6: the value of 'strategy' is empty\na /i strategy=\n     ^");
     CHECK(only_fault("a /i =x") == "tab:1:6: '' is not an option\na /i =x\n     ^");
 }
 
@@ -164,10 +166,9 @@ TEST_CASE("paths in options are absolute") {
 
 TEST_CASE("an entry becomes attach's arguments, without what is for the boot") {
     const TabEntry entry =
-        only_entry("web /vm/web.vmdk expose,overlay=/o,nofail,timeout=3,x-y=z,sector-size=4096,strategy=");
-    CHECK(attach_arguments(entry, "/ignored") == Strings{"--name=web", "--expose", "--overlay=/o",
-                                                         "--sector-size=4096",
-                                                         "--strategy=", "/vm/web.vmdk"});
+        only_entry("web /vm/web.vmdk expose,overlay=/o,nofail,timeout=3,x-y=z,sector-size=4096");
+    CHECK(attach_arguments(entry, "/ignored") ==
+          Strings{"--name=web", "--expose", "--overlay=/o", "--sector-size=4096", "/vm/web.vmdk"});
 }
 
 TEST_CASE("every path of an entry with a device is on that device") {

@@ -239,8 +239,9 @@ TEST_CASE("fstab and crypttab find the disk whose partition they name") {
 }
 
 TEST_CASE("a delimiter of the user's is heeded where the name of the partition has it") {
-    const Units units = units_of("web /srv/web.vmdk delimiter=-p\n",
-                                 {"/dev/mapper/web-p2 /a ext4\n/dev/disk/by-vmdk/web-part3 /b ext4\n", "", {}});
+    const Units units =
+        units_of("web /srv/web.vmdk delimiter=-p\n",
+                 {"/dev/mapper/web-p2 /a ext4\n/dev/disk/by-vmdk/web-part3 /b ext4\n", "", {}});
     CHECK(has_link(units, "dev-mapper-web\\x2dp2.device.requires/vmdk-dm@web.service"));
     CHECK(has_link(units, "dev-disk-by\\x2dvmdk-web\\x2dpart3.device.requires/vmdk-dm@web.service"));
 }

@@ -111,7 +111,7 @@ zsh_options() {
         /^ *#/ { next }
         /^ *[a-z]+_options=\($/ { place = $1; sub(/=.*/, "", place); next }
         /^ *\)$/ { place = "" }
-        /^ *[a-z]+\)$/ { place = $1; sub(/\).*/, "", place); next }
+        /^ *[a-z-]+\)$/ { place = $1; sub(/\).*/, "", place); next }
         /^ *;;$/ { place = "" }
         /_arguments -C / { place = "program" }
         /&& ret=0$/ && place == "program" { options_here(); place = ""; next }
@@ -143,7 +143,7 @@ fish_options() {
         $1 != "complete" { next }
         {
             applies = 1
-            if (match($0, /__fish_seen_subcommand_from [a-z ]+/))
+            if (match($0, /__fish_seen_subcommand_from [a-z -]+/))
                 applies = index(substr($0, RSTART + 27, RLENGTH - 27) " ", " " wanted " ") > 0 && wanted != ""
             else if (/__fish_use_subcommand/)
                 applies = wanted == ""

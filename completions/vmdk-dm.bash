@@ -36,6 +36,20 @@ _vmdk_dm_files() {
     while IFS= read -r path; do COMPREPLY+=("$path"); done < <(compgen -f -- "$1")
 }
 
+# Names of the entries of the table, which may be given with --table-file.
+_vmdk_dm_entries() {
+    local file=/etc/vmdktab name rest i
+    for ((i = 1; i < COMP_CWORD; ++i)); do
+        if [[ ${COMP_WORDS[i]} == --table-file ]]; then
+            file=${COMP_WORDS[i + 1]}
+            [[ $file != = ]] || file=${COMP_WORDS[i + 2]}
+        fi
+    done
+    while read -r name rest; do
+        if [[ -n $rest && $name != '#'* && $name == "$1"* ]]; then COMPREPLY+=("$name"); fi
+    done 2>/dev/null <"$file"
+}
+
 # _vmdk_dm_words CURRENT WORD...: those words that begin with CURRENT
 _vmdk_dm_words() {
     local cur=$1 word
@@ -61,7 +75,7 @@ _vmdk_dm() {
             _vmdk_dm_words "$cur" -h --help --version
         else
             _vmdk_dm_words "$cur" attach detach mount umount list info map table compact hash verify cache check \
-                overlay filesystems activate deactivate
+                overlay filesystems activate deactivate tab generate-cmdline
         fi
         return
     fi
@@ -73,7 +87,7 @@ _vmdk_dm() {
     local options
     case $command in
     attach)
-        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --direct-io --run-dir --cache-dir --seal --require-seal --progress --no-udev --json)
+        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --direct-io --run-dir --cache-dir --seal --require-seal --progress --no-udev --json --table --table-file)
         ;;
     detach) options=(--all --deferred --verify --progress --no-udev --json) ;;
     mount)
@@ -99,6 +113,8 @@ _vmdk_dm() {
         ;;
     activate) options=("${key_options[@]}" --vg-name --no-udev --json) ;;
     deactivate) options=(--no-udev --json) ;;
+    tab) options=(--name -o --options --by-uuid --table-file --json) ;;
+    generate-cmdline) options=(--name -o --options --table-file) ;;
     *) return ;;
     esac
     options+=(-h --help)
@@ -106,7 +122,7 @@ _vmdk_dm() {
     case $prev in
     --allow-path | --search-dir | --run-dir | --cache-dir) _vmdk_dm_directories "$cur"; return ;;
     --format) _vmdk_dm_words "$cur" raw vmdk-delta; return ;;
-    --seal | --require-seal | --verify) _vmdk_dm_files "$cur"; return ;;
+    --seal | --require-seal | --verify | --table-file) _vmdk_dm_files "$cur"; return ;;
     --image) _vmdk_dm_images "$cur"; return ;;
     --progress) _vmdk_dm_words "$cur" auto text none json; return ;;
     --hash | --algorithm) _vmdk_dm_words "$cur" md5 sha1 sha256; return ;;
@@ -128,7 +144,22 @@ _vmdk_dm() {
         _vmdk_dm_words "$cur" "${options[@]}"
         return
     fi
+    if [[ $command == attach && " ${COMP_WORDS[*]} " == *' --table '* ]]; then
+        _vmdk_dm_entries "$cur"
+        return
+    fi
     case $command in
+    tab)
+        if [[ $COMP_CWORD -eq 2 ]]; then
+            _vmdk_dm_words "$cur" check add
+        elif [[ ${COMP_WORDS[2]} == add ]]; then
+            _vmdk_dm_images "$cur"
+        fi
+        ;;
+    generate-cmdline)
+        _vmdk_dm_entries "$cur"
+        _vmdk_dm_images "$cur"
+        ;;
     attach | info | map | table | hash | check) _vmdk_dm_images "$cur" ;;
     overlay)
         if [[ $COMP_CWORD -eq 2 ]]; then

@@ -15,6 +15,15 @@ function __vmdk_dm_images
     __fish_complete_suffix .vmdk | string match -ri '.*(?:/|\.vmdk)(?:\t.*)?$'
 end
 
+# Names of the entries of the usual table.
+function __vmdk_dm_entries
+    while read -l name rest
+        test -n "$rest"
+        and string match -qv '#*' -- $name
+        and printf '%s\tentry of vmdktab\n' $name
+    end </etc/vmdktab 2>/dev/null
+end
+
 complete -c vmdk-dm -f
 complete -c vmdk-dm -s h -l help -d 'Print help and exit'
 complete -c vmdk-dm -n __fish_use_subcommand -l version -d 'Print the version and exit'
@@ -36,6 +45,8 @@ complete -c vmdk-dm -n __fish_use_subcommand -a overlay -d 'Show, discard or wri
 complete -c vmdk-dm -n __fish_use_subcommand -a filesystems -d 'Show what is on a disk'
 complete -c vmdk-dm -n __fish_use_subcommand -a activate -d 'Bring up LVM, LUKS, BitLocker and MD on attached disks'
 complete -c vmdk-dm -n __fish_use_subcommand -a deactivate -d 'Take down what activate brought up'
+complete -c vmdk-dm -n __fish_use_subcommand -a tab -d 'Check the table of what is attached at boot, or add to it'
+complete -c vmdk-dm -n __fish_use_subcommand -a generate-cmdline -d 'Print the rd.vmdk= for an image'
 
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount info map table compact hash check overlay filesystems' -l allow-path -x -a '(__fish_complete_directories)' -d 'Extents may lie below this directory too'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount info map table compact hash check overlay filesystems' -l search-dir -x -a '(__fish_complete_directories)' -d 'Parents of a snapshot are looked for in this directory too'
@@ -45,7 +56,7 @@ complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount info map table 
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount info map table compact hash overlay filesystems' -l ignore-cid -d 'Accept a parent that was written since the snapshot was made'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount info map table compact hash overlay filesystems' -l use-redundant -d 'Read sparse extents through their redundant grain directories'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount info map table compact hash overlay filesystems' -l allow-damaged -d 'Make damaged parts unreadable instead of refusing the image'
-complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount table' -l name -x -d 'Name of the device'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount table tab generate-cmdline' -l name -x -d 'Name of the device'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount table' -l in-place -d 'Writable: writes go straight into the image\'s files'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount table' -l strategy -x -a 'auto linear exceptions materialise' -d 'How to show a fragmented disk'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount table filesystems' -l sector-size -x -a '512 4096' -d 'Logical sector size in bytes'
@@ -67,7 +78,7 @@ complete -c vmdk-dm -n '__fish_seen_subcommand_from mount' -l mode -x -d 'Permis
 complete -c vmdk-dm -n '__fish_seen_subcommand_from detach' -l all -d 'Every disk that vmdk-dm attached'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from detach' -l deferred -d 'What is in use goes when its last user closes it'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount umount detach filesystems activate deactivate' -l no-udev -d 'Do not wait for udev'
-complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount umount detach list info map table compact hash verify cache check overlay filesystems activate deactivate' -l json -d 'Print JSON'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach mount umount detach list info map table compact hash verify cache check overlay filesystems activate deactivate tab' -l json -d 'Print JSON'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from info' -l chain -d 'Show the parents of a snapshot too'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from table' -l concise -d 'Print what dmsetup create --concise takes'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from map table check' -l deep -d 'Read every compressed grain'
@@ -92,7 +103,15 @@ complete -c vmdk-dm -n '__fish_seen_subcommand_from mount filesystems activate' 
 complete -c vmdk-dm -n '__fish_seen_subcommand_from mount filesystems activate' -l key -x -d 'The key of one volume: VOLUME=FILE'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from activate' -l vg-name -x -d 'Activate the volume group under this name'
 
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach' -l table -d 'Attach what the table says'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach tab generate-cmdline' -l table-file -r -F -d 'The table'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from tab generate-cmdline' -s o -l options -x -d 'Options of the entry'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from tab' -l by-uuid -d 'Name the image by the UUID of its file system'
+
 complete -c vmdk-dm -n '__fish_seen_subcommand_from compact overlay verify' -F
+complete -c vmdk-dm -n '__fish_seen_subcommand_from tab' -k -a 'check add'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from generate-cmdline' -k -a '(__vmdk_dm_entries)'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach; and __fish_contains_opt table' -k -a '(__vmdk_dm_entries)'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from overlay' -k -a 'info discard merge-to'
-complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table detach mount umount compact hash check filesystems activate deactivate' -k -a '(__vmdk_dm_images)'
+complete -c vmdk-dm -n '__fish_seen_subcommand_from attach info map table detach mount umount compact hash check filesystems activate deactivate tab generate-cmdline' -k -a '(__vmdk_dm_images)'
 complete -c vmdk-dm -n '__fish_seen_subcommand_from detach umount filesystems activate deactivate' -k -a '(__vmdk_dm_disks)'

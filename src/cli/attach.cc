@@ -1,142 +1,64 @@
-// vmdk-dm attach: the disk and its partitions under /dev/mapper.
-#include "attach/attach.h"
-
+// vmdk-dm attach: the disk and its partitions under /dev/mapper; or those of vmdktab's entries.
 #include <iostream>
-#include <map>
 #include <memory>
-#include <optional>
 
-#include "attach/guard.h"
-#include "attach/in_place.h"
 #include "base/concat.h"
 #include "base/error.h"
+#include "cli/attach_image.h"
+#include "cli/attach_table.h"
 #include "cli/cli.h"
-#include "cli/image_options.h"
-#include "cli/output.h"
-#include "cli/overlay_options.h"
-#include "cli/preparation.h"
-#include "cli/progress.h"
-#include "cli/seal.h"
-#include "kernel/linux_kernel.h"
-#include "kernel/signals.h"
-#include "plan/names.h"
+#include "tab/tab.h"
 
 namespace vmdkdm {
 namespace {
 
-struct AttachCommandOptions {
-    ImageOptions image;
-    PlanShapeOptions shape;
-    SealOptions seal;
-    std::string direct_io = "auto";
-    bool no_partitions = false;
-    bool expose = false;
-    std::optional<std::string> delimiter;
-    PreparationOptions preparation;
-    bool no_udev = false;
-    bool json = false;
-    OverlayOptions overlay;
+struct CommandOptions {
+    AttachCommandOptions attach;
+    bool table = false;
+    std::string table_file = default_tab_file;
+    std::vector<std::string> more;  // names, after the first
 };
 
-const std::map<std::string, DirectIo> direct_io_words = {
-    {"auto", DirectIo::automatic}, {"on", DirectIo::on}, {"off", DirectIo::off}};
-
-Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
-
-Json overlay_as_json(const Plan& plan) {
-    if (!plan.overlay) return nullptr;
-    const LowerPlan& overlay = plan.lowers.at(plan.overlay->index);
-    const bool scratch = overlay.offset == Bytes(0);
-    return {{"file", scratch ? Json(nullptr) : Json(overlay.file->path())},
-            {"scratch", scratch},
-            {"limit", overlay.size->count()}};
-}
-
-void print_as_json(const AttachResult& result, const AttachCommandOptions& options, const Plan& plan,
-                   const Image& image, const std::optional<CopyStep>& copied, const OutputFile* certificate) {
-    Json partitions = Json::array();
-    for (const PartitionDevice& device : result.partitions)
-        partitions.push_back({{"number", device.partition.number},
-                              {"path", device.path},
-                              {"start", to_bytes(device.partition.start).count()},
-                              {"size", to_bytes(device.partition.size).count()},
-                              {"type", or_null(device.partition.type)},
-                              {"label", or_null(device.partition.label)},
-                              {"uuid", or_null(device.partition.uuid)}});
-    print_json({{"name", plan.disk.name},
-                {"image", image.file->path()},
-                {"disk", result.disk_path},
-                {"uuid", plan.disk.uuid},
-                {"capacity", to_bytes(plan.disk.table.length()).count()},
-                {"readOnly", plan.disk.read_only},
-                {"exposed", options.expose},
-                {"overlay", overlay_as_json(plan)},
-                {"sectorSize", plan.logical_sector_size},
-                {"strategy", to_string(plan.cost.strategy)},
-                {"materialised", as_json(copied)},
-                {"seal", certificate != nullptr ? Json(certificate->path()) : Json(nullptr)},
-                {"partitions", partitions}});
-}
-
-void print_as_text(const AttachResult& result) {
-    std::cout << result.disk_path << "\n";
-    for (const PartitionDevice& device : result.partitions) std::cout << device.path << "\n";
-}
-
-AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan,
-                         const std::optional<ChosenOverlay>& overlay, OutputFile* certificate,
-                         OpenImage& opened) {
-    AttachOptions attach_options;
-    attach_options.direct_io = direct_io_words.at(options.direct_io);
-    attach_options.partitions = !options.no_partitions;
-    attach_options.exposed = options.expose;
-    attach_options.partition_delimiter = options.delimiter;
-    attach_options.run_dir = options.preparation.run_dir;
-    attach_options.image_path = opened.image().file->path();
-    if (options.delimiter) check_delimiter(plan.disk.name, *options.delimiter);
-
-    LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
-    if (options.shape.in_place) check_in_place(opened.image(), plan, kernel, opened.notes);
-    AttachGuard guard(kernel, plan.id, plan.disk.name, [&overlay] {
-        if (overlay) overlay->remove_made();
-    });
-    attach_options.before_keep = [&] {
-        // All or nothing: a certificate appears with the disk that it was made for.
-        if (certificate != nullptr) certificate->publish(/*sync=*/true);
-        guard.about_to_keep();
-    };
-    return attach(plan, attach_options, kernel, opened.notes);
-}
-
-std::unique_ptr<OutputFile> seal_first(const AttachCommandOptions& options, const OpenImage& opened) {
-    if (!options.seal.seal && !options.seal.require) return nullptr;
-    ProgressReport progress(options.preparation.progress);
-    return seal(options.seal, options.image, opened, progress);
-}
-
-void run(const AttachCommandOptions& options) {
-    OpenImage opened = open_image(options.image);
-    // A signal that comes when the disk stands already comes too late: the paths are printed, the status is
-    // 0.
-    const SignalDelay delay;
-    with_context(concat("cannot attach '", options.image.image, "'"), [&] {
-        if (!options.image.allow_damaged) refuse_damage(opened);
-        const std::unique_ptr<OutputFile> certificate = seal_first(options, opened);
-        std::optional<ChosenOverlay> overlay = ChosenOverlay::open(options.overlay, opened);
-        const std::optional<CopyStep> copied =
-            copy_first(options.preparation, options.shape, options.image.allow_damaged, opened);
-        const Plan plan = feasible_plan(options.preparation, options.shape,
-                                        overlay ? std::optional(overlay->plan()) : std::nullopt, opened);
-        const AttachResult result = attach_plan(options, plan, overlay, certificate.get(), opened);
-        if (overlay) overlay->keep();
-        print_notes(opened.notes);
+void attach_one(const AttachCommandOptions& options) {
+    attach_image(options, [&](const AttachedImage& attached, const SignalDelay& delay) {
+        print_notes(attached.notes);
         if (options.json)
-            print_as_json(result, options, plan, opened.image(), copied, certificate.get());
+            print_json(attached.description);
         else
-            print_as_text(result);
+            for (const std::string& path : attached.paths) std::cout << path << "\n";
         std::cout.flush();
+        // A signal that comes when the disk stands already comes too late: the paths are printed, the status
+        // is 0.
         delay.discard();
     });
+}
+
+// What stands in the table cannot be said for all entries at once.
+void refuse_options_of_an_image(const CLI::App& command) {
+    for (const CLI::Option* option : command.get_options()) {
+        const std::string name = option->get_single_name();
+        const bool fits = option->get_positional() || name == "table" || name == "table-file" ||
+                          name == "json" || name == "progress";
+        if (option->count() > 0 && !fits)
+            throw Error(ErrorKind::usage, concat("--table and --", name,
+                                                 " exclude each other: with --table the options of an "
+                                                 "image stand in its line (see vmdktab(5))"));
+    }
+}
+
+void run(const CommandOptions& options, const CLI::App& command) {
+    const std::string& image = options.attach.image.image;
+    if (!options.table) {
+        if (image.empty()) throw CLI::RequiredError("IMAGE");
+        if (!options.more.empty())
+            throw Error(ErrorKind::usage, concat("unexpected argument '", options.more.front(),
+                                                 "': one image at a time (see vmdk-dm attach --help)"));
+        return attach_one(options.attach);
+    }
+    refuse_options_of_an_image(command);
+    std::vector<std::string> names = options.more;
+    if (!image.empty()) names.insert(names.begin(), image);
+    attach_table({options.table_file, names, options.attach.preparation.progress, options.attach.json});
 }
 
 }  // namespace
@@ -144,26 +66,17 @@ void run(const AttachCommandOptions& options) {
 void add_attach_command(CLI::App& app) {
     CLI::App& command =
         *app.add_subcommand("attach", "Make an image's disk and partitions appear under /dev/mapper");
-    const auto options = std::make_shared<AttachCommandOptions>();
-    add_image_options(command, options->image);
-    add_plan_options(command, options->shape);
-    add_overlay_options(command, options->overlay);
-    command.add_flag("--no-partitions", options->no_partitions, "Make the disk only");
-    command
-        .add_option("-p,--delimiter", options->delimiter,
-                    "Between disk name and partition number (default: 'p' after a digit)")
-        ->type_name("DELIMITER");
-    command.add_flag("--expose", options->expose,
-                     "No quarantine: let udev, LVM and others find what is on the disk");
-    command.add_option("--direct-io", options->direct_io, "Direct I/O of the loop devices: auto, on or off")
-        ->type_name("WHEN")
-        ->check(CLI::IsMember({"auto", "on", "off"}).description(""));
-    add_preparation_options(command, options->preparation);
-    add_seal_options(command, options->seal);
-    command.add_flag("--no-udev", options->no_udev,
-                     "Do not wait for udev; make the nodes in /dev/mapper directly");
-    command.add_flag("--json", options->json, "Print one JSON object");
-    command.callback([options] { run(*options); });
+    const auto options = std::make_shared<CommandOptions>();
+    add_attach_options(command, options->attach);
+    // Not needed with --table, where NAMEs stand in its place.
+    command.get_option("IMAGE")->required(false);
+    command.add_option("NAME", options->more, "With --table: entries, instead of all that are not noauto");
+    CLI::Option* const table =
+        command.add_flag("--table", options->table, "Attach what vmdktab(5) says, not an IMAGE");
+    command.add_option("--table-file", options->table_file, "The table (default: /etc/vmdktab)")
+        ->type_name("FILE")
+        ->needs(table);
+    command.callback([options, &command] { run(*options, command); });
 }
 
 }  // namespace vmdkdm

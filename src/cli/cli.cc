@@ -104,6 +104,8 @@ int run_command_line(int argc, char** argv) {
     add_filesystems_command(app);
     add_activate_command(app);
     add_deactivate_command(app);
+    add_tab_command(app);
+    add_generate_cmdline_command(app);
     add_udev_link_command(app);
 
     raise_open_files_limit();

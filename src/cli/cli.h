@@ -22,6 +22,8 @@ void add_overlay_command(CLI::App& app);
 void add_filesystems_command(CLI::App& app);
 void add_activate_command(CLI::App& app);
 void add_deactivate_command(CLI::App& app);
+void add_tab_command(CLI::App& app);
+void add_generate_cmdline_command(CLI::App& app);
 void add_udev_link_command(CLI::App& app);
 
 /// Thrown by a command that has said all there is to say, and whose status is not 0 all the same.

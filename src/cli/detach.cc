@@ -6,6 +6,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/text_cursor.h"
 #include "cli/cli.h"
 #include "cli/find_disk.h"
 #include "cli/output.h"
@@ -13,7 +14,6 @@
 #include "cli/verification.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
-#include "vmdk/text_cursor.h"
 
 namespace vmdkdm {
 namespace {

@@ -10,9 +10,9 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/text_cursor.h"
 #include "cli/output.h"
 #include "version.h"
-#include "vmdk/text_cursor.h"
 
 namespace vmdkdm {
 namespace {

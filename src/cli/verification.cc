@@ -7,10 +7,10 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/text_cursor.h"
 #include "cli/image_options.h"
 #include "compact/hash_files.h"
 #include "files/confined_opener.h"
-#include "vmdk/text_cursor.h"
 
 namespace vmdkdm {
 namespace {

@@ -1,5 +1,4 @@
-// mount(8) and umount(8) as libmount does them, helpers such as mount.ntfs-3g included. The only code that
-// includes libmount.
+// mount(8) and umount(8) as libmount does them, helpers such as mount.ntfs-3g included.
 #pragma once
 
 #include <string>

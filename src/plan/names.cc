@@ -11,22 +11,10 @@
 namespace vmdkdm {
 namespace {
 
-constexpr std::string_view allowed_signs = "#+-.:=@_";
 constexpr std::string_view disk_suffix = "-disk";
 constexpr std::string_view logical_volume_prefix = "VMDKLV-";
 constexpr std::size_t max_dm_name_length = 127;  // DM_NAME_LEN is 128 with the NUL
 constexpr unsigned max_partition_number = 128;   // of a GPT as it is usually made
-
-bool is_allowed(char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
-           allowed_signs.find(c) != std::string_view::npos;
-}
-
-void check_characters(std::string_view what, const std::string& text) {
-    if (!std::all_of(text.begin(), text.end(), is_allowed))
-        throw Error(ErrorKind::usage,
-                    concat(what, " '", text, "' holds a character outside A-Z a-z 0-9 ", allowed_signs));
-}
 
 std::optional<std::uint64_t> parse_hex(std::string_view text) {
     std::uint64_t value = 0;
@@ -51,24 +39,12 @@ std::string default_name(const std::string& image_path) {
         if (suffix == ".vmdk") name.resize(name.size() - 5);
     }
     for (char& c : name)
-        if (!is_allowed(c)) c = '_';
+        if (!may_stand_in_name(c)) c = '_';
     return name;
 }
 
-void check_name(const std::string& name) {
-    if (name.empty()) throw Error(ErrorKind::usage, "a device name must not be empty");
-    if (name == "." || name == ".." || name == "control")
-        throw Error(ErrorKind::usage,
-                    concat("'", name, "' cannot be a device name (choose another with --name)"));
-    if (name.size() > max_name_length)
-        throw Error(ErrorKind::usage,
-                    concat("the device name '", name, "' is ", name.size(), " bytes long (at most ",
-                           max_name_length, "; choose a shorter one with --name)"));
-    check_characters("the device name", name);
-}
-
 void check_delimiter(const std::string& disk, const std::string& delimiter) {
-    check_characters("the delimiter", delimiter);
+    check_name_characters("the delimiter", delimiter);
     const std::size_t longest = partition_name(disk, max_partition_number, delimiter).size();
     if (longest > max_dm_name_length)
         throw Error(ErrorKind::usage,

@@ -5,18 +5,13 @@
 #include <string>
 #include <string_view>
 
+#include "dm/device_name.h"
 #include "files/file.h"
 
 namespace vmdkdm {
 
-/// DM_NAME_LEN is 128 with the NUL; room is left for a partition's "p128" and an inner device's "-origin99".
-inline constexpr std::size_t max_name_length = 118;
-
 /// The device name of an image: its file name without ".vmdk", what libdevmapper would mangle as '_'.
 std::string default_name(const std::string& image_path);
-
-/// Throws Error (usage) when `name` cannot be a device name as it stands.
-void check_name(const std::string& name);
 
 /// kpartx's rule: "web1", but "disk0p1" when the disk's name ends in a digit; or with `delimiter` in between.
 std::string partition_name(const std::string& disk, unsigned number,

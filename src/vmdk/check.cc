@@ -8,10 +8,10 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/text_cursor.h"
 #include "vmdk/check_esx.h"
 #include "vmdk/check_sparse.h"
 #include "vmdk/flat.h"
-#include "vmdk/text_cursor.h"
 
 namespace vmdkdm {
 namespace {

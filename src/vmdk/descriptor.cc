@@ -8,7 +8,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "vmdk/text_cursor.h"
+#include "base/text_cursor.h"
 
 namespace vmdkdm {
 namespace {

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/text_cursor.h"
 #include "base/units.h"
 
 namespace vmdkdm {
@@ -39,12 +40,6 @@ enum class ExtentType { flat, vmfs, vmfs_raw, zero, sparse, vmfs_sparse, se_spar
 std::string_view to_string(Access access);
 /// The word of the descriptor: FLAT, VMFS, ...
 std::string_view to_string(ExtentType type);
-
-/// Where a line stands, for messages about it that are made after parsing.
-struct TextPosition {
-    std::size_t line = 0;    ///< from 1
-    std::size_t column = 0;  ///< from 1, in characters
-};
 
 struct ExtentDescriptor {
     Access access = Access::read_write;

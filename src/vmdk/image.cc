@@ -7,11 +7,11 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/little_endian.h"
+#include "base/text_cursor.h"
 #include "vmdk/cowd.h"
 #include "vmdk/file_name.h"
 #include "vmdk/flat.h"
 #include "vmdk/se_sparse.h"
-#include "vmdk/text_cursor.h"
 
 namespace vmdkdm {
 namespace {

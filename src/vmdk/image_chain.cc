@@ -5,9 +5,9 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/text_cursor.h"
 #include "vmdk/file_name.h"
 #include "vmdk/flat.h"
-#include "vmdk/text_cursor.h"
 
 namespace vmdkdm {
 namespace {

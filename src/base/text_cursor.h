@@ -1,13 +1,18 @@
 // A place in a line of text that can say where it is: file:line:column, with the line and a caret below it.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "vmdk/descriptor.h"
-
 namespace vmdkdm {
+
+/// Where a line stands, for messages about it that are made after parsing.
+struct TextPosition {
+    std::size_t line = 0;    ///< from 1
+    std::size_t column = 0;  ///< from 1, in characters
+};
 
 bool equal_ignoring_case(std::string_view a, std::string_view b);
 bool starts_with_ignoring_case(std::string_view text, std::string_view prefix);

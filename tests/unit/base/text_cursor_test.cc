@@ -1,4 +1,4 @@
-#include "vmdk/text_cursor.h"
+#include "base/text_cursor.h"
 
 #include <catch2/catch.hpp>
 

@@ -67,5 +67,7 @@ foreach(component IN LISTS CPACK_COMPONENTS_ALL)
   install(FILES packaging/copyright packaging/changelog COMPONENT ${component} EXCLUDE_FROM_ALL
           DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/${CPACK_DEBIAN_${COMPONENT}_PACKAGE_NAME})
 endforeach()
+install(FILES packaging/vmdk-dm/lintian-overrides COMPONENT vmdk-dm EXCLUDE_FROM_ALL
+        DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/lintian/overrides RENAME vmdk-dm)
 
 include(CPack)

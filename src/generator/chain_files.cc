@@ -10,7 +10,7 @@
 #include <charconv>
 #include <csignal>
 #include <filesystem>
-#include <limits>
+#include <memory>
 
 #include "base/unique_fd.h"
 #include "files/confined_opener.h"
@@ -170,7 +170,9 @@ class Reader {
     std::string answer_;
 };
 
-void wait_for(std::vector<std::unique_ptr<Reader>>& readers, Clock::time_point end) {
+// Only silence is a sign that a file system hangs: a machine that starts is busy.
+void wait_for(std::vector<std::unique_ptr<Reader>>& readers, std::chrono::milliseconds quiet,
+              Clock::time_point end) {
     while (true) {
         std::vector<pollfd> waiting;
         std::vector<Reader*> of;
@@ -179,10 +181,12 @@ void wait_for(std::vector<std::unique_ptr<Reader>>& readers, Clock::time_point e
                 waiting.push_back({reader->fd(), POLLIN, 0});
                 of.push_back(reader.get());
             }
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-        if (waiting.empty() || left <= 0) return;
-        if (::poll(waiting.data(), waiting.size(), static_cast<int>(left)) < 0 && errno != EINTR) return;
-        for (std::size_t i = 0; i < waiting.size(); ++i)
+        const auto left =
+            std::min(quiet, std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()));
+        if (waiting.empty() || left.count() <= 0) return;
+        const int ready = ::poll(waiting.data(), waiting.size(), static_cast<int>(left.count()));
+        if (ready == 0 || (ready < 0 && errno != EINTR)) return;
+        for (std::size_t i = 0; i < waiting.size() && ready > 0; ++i)
             if (waiting[i].revents != 0) of[i]->read_some();
     }
 }
@@ -190,15 +194,15 @@ void wait_for(std::vector<std::unique_ptr<Reader>>& readers, Clock::time_point e
 }  // namespace
 
 std::map<std::string, std::vector<std::string>> find_chain_files(const std::vector<TabEntry>& entries,
-                                                                 std::chrono::milliseconds deadline) {
-    const Clock::time_point end = Clock::now() + deadline;
+                                                                 const ReadingTime& time) {
+    const Clock::time_point end = Clock::now() + time.total;
     std::map<std::string, std::vector<std::string>> files;
     for (std::size_t first = 0; first < entries.size() && Clock::now() < end;) {
         std::vector<std::unique_ptr<Reader>> readers;
         for (; first < entries.size() && readers.size() < max_readers; ++first)
             if (entries[first].image.device.empty() && !entries[first].has("x-initrd.attach"))
                 readers.push_back(std::make_unique<Reader>(entries[first]));
-        wait_for(readers, end);
+        wait_for(readers, time.quiet, end);
         for (const auto& reader : readers) files[reader->name()] = reader->files();
     }
     return files;

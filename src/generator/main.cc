@@ -22,9 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The boot waits for it, if a file system hangs.
-constexpr std::chrono::milliseconds reading_time(1000);
-
 // Nobody reads a generator's standard error. The kernel's log goes to the journal when that is up. Only the
 // first line of a message: the others show the line of the table and a caret.
 void complain(const std::string& message) {
@@ -107,7 +104,7 @@ void generate(const fs::path& directory) {
     Surroundings surroundings;
     surroundings.fstab = parse_fstab(content_of(path_of("SYSTEMD_FSTAB", "/etc/fstab")));
     surroundings.crypttab = parse_crypttab(content_of(path_of("SYSTEMD_CRYPTTAB", "/etc/crypttab")));
-    surroundings.files = find_chain_files(tab->entries, reading_time);
+    surroundings.files = find_chain_files(tab->entries);
     surroundings.unit_directory = VMDK_DM_SYSTEMD_UNIT_DIR;
 
     const Units units = make_units(*tab, surroundings);

@@ -43,8 +43,7 @@ says_before() {
     local first second
     first=$(line_of "$1") || true
     second=$(line_of "$2") || true
-    [ -n "$first" ] && [ -n "$second" ] && [ "$first" -lt "$second" ] \
-        || { tail -n 150 -- "$work/console"; fail "not in this order: '$1' ($first), '$2' ($second)"; }
+    [ "${first:-999999}" -lt "${second:-0}" ] || { tail -n 150 -- "$work/console"; fail "not in this order: '$1' ($first), '$2' ($second)"; }
 }
 
 boot "PATH=$PATH"

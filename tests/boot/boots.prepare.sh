@@ -5,7 +5,7 @@
 
 if [ "$RUN_IN_VM_BOOT" -gt 0 ]; then
     until [ -b /dev/vda ]; do sleep 0.1; done
-    ! dumpe2fs -h /dev/vda 2>&1 | grep needs_recovery
+    if dumpe2fs -h /dev/vda 2>&1 | grep needs_recovery; then exit 1; fi
     e2fsck -fn /dev/vda
     exit
 fi

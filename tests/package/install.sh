@@ -2,15 +2,9 @@
 # The packages are installed, upgraded, removed and purged in a root file system of their own, a minimal Debian with what they
 # depend on: the administrator's lines survive all but a purge, and after that the root is what it was.
 #
-# mmdebstrap makes that root without being root, and its hooks run in there. It is made once and kept in build/package-root/
-# until the list below or the apt sources change.
+# mmdebstrap's hooks run in that root, without being root outside of it.
 set -eu
 here=$(dirname -- "$(readlink -f -- "$0")")
-cache=build/package-root
-suite=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
-# Both makers of initramfs at once, of dracut only the core: that is what the packages depend on.
-present=(systemd-sysv udev dmsetup mount kmod initramfs-tools busybox dracut-core
-    libdevmapper1.02.1 libblkid1 libudev1 libcryptsetup12 libmount1 libdeflate0 libnettle8 libstdc++6)
 
 main() {
     case ${1-} in
@@ -28,27 +22,12 @@ prepare() {
     local name
     work=$(mktemp -d "${TMPDIR:-/tmp}/vmdkdm-test.XXXXXX")
     trap 'rm -rf -- "$work"' EXIT
-    for name in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
-        [ ! -s "$name" ] || { sources=$name; break; }
-    done
-    base=$cache/base-$( { cat -- "$sources"; printf '%s\n' "$suite" "${present[@]}"; } | sha256sum | cut -c -16).tar
-    [ -e "$base" ] || make_base
+    base=$("$here/make-root")
     mkdir "$work/packages" "$work/packages/newer"
     cp build/package/packages/*.deb "$work/packages"
     for name in "$work"/packages/*.deb; do make_newer "$name"; done
     # In a namespace of its own, others than the caller may have to read it.
     chmod -R a+rX "$work"
-}
-
-make_base() {
-    echo 'making a root file system (a minute)'
-    mkdir -p "$cache"
-    rm -f "$cache"/base-*
-    apt-config dump --format '%f "%v";%n' Acquire >"$work/apt.conf"
-    setsid --wait mmdebstrap --variant=essential --skip=output/dev --include="$(IFS=,; printf '%s' "${present[*]}")" \
-        --aptopt="$work/apt.conf" --aptopt='APT::Install-Recommends "false"' \
-        "$suite" "$base.new.tar" "$sources" >"$work/log" 2>&1 </dev/null || { tail -n 40 "$work/log"; fail 'mmdebstrap failed'; }
-    mv -- "$base.new.tar" "$base"
 }
 
 # The same package with a higher version, in newer/.
@@ -64,14 +43,14 @@ in_new_root() {
     # shellcheck disable=SC2016 # expanded by mmdebstrap's hooks
     setsid --wait mmdebstrap --quiet --variant=custom --format=null --skip=update --setup-hook="tar-in '$base' /" \
         --customize-hook="copy-in '$work/packages' /" --customize-hook="bash '$here/install.sh' --in-root \"\$1\"" \
-        "$suite" /dev/null "$sources" </dev/null
+        "" /dev/null </dev/null
 }
 
 # Everything in the root but what dpkg and the like write about it.
 files() {
     (cd "$root" && find . \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./packages -o -path ./var/lib/dpkg \
         -o -path ./var/log -o -path ./var/cache/ldconfig -o -path ./var/cache/man -o -path ./run -o -path ./tmp \) -prune \
-        -o ! -type d -printf '%p %y %m %s %l\n' -o -printf '%p %y %m\n' | sort)
+        -o -path './boot/initrd*' -print -o ! -type d -printf '%p %y %m %s %l\n' -o -printf '%p %y %m\n' | sort)
 }
 dpkg_in_root() {
     chroot "$root" dpkg "$@" >"$root/packages/log" 2>&1 || { cat "$root/packages/log"; fail "dpkg $*"; }
@@ -86,6 +65,7 @@ all_configured() {
             || fail "$name is not installed in version $1"
     done
 }
+in_initramfs() { chroot "$root" sh -c 'lsinitramfs /boot/initrd.img-*' | grep -q -x usr/sbin/vmdk-dm; }
 lines_are_kept() { [ "$(tail -n 1 "$root/etc/vmdktab")" = "$line" ] || fail "/etc/vmdktab has lost a line after $1"; }
 
 check_in_root() {
@@ -102,6 +82,7 @@ check_in_root() {
     [[ $(chroot "$root" vmdk-dm --version) == *"$version"* ]] || fail 'vmdk-dm --version does not say the version'
     [ -z "$(chroot "$root" dpkg --verify "${packages[@]}")" ] || fail 'dpkg --verify finds differences'
     ! grep -q '^[^#]' "$root/etc/vmdktab" || fail '/etc/vmdktab is not empty'
+    in_initramfs || fail 'vmdk-dm is not in the initramfs'
 
     echo '- upgraded, removed and installed again: the lines of /etc/vmdktab stay'
     echo "$line" >>"$root/etc/vmdktab"
@@ -119,6 +100,7 @@ check_in_root() {
     installed=$(files)
     [ "$installed" != "$before" ] || fail 'the comparison of file lists sees no difference at all'
     dpkg_in_root --purge "${packages[@]}"
+    ! in_initramfs || fail 'vmdk-dm is still in the initramfs'
     diff <(printf '%s\n' "$before") <(files) || fail 'something is left after a purge'
 }
 

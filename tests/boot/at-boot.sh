@@ -85,4 +85,4 @@ echo 'in place' >/mnt/in-place/new
 [ "${AT_BOOT_CUT:-}" = yes ] || echo poweroff >/run/run-in-vm/after
 # Of what is stopped the console tells, in its order.
 kill -s RTMIN+20 1
-echo "$checks checks"
+leave

@@ -108,6 +108,29 @@ writes_nothing
 generate
 [ -e 'units/vmdk-dm@link.service.d/50-vmdktab.conf' ] || fail 'it is switched off by another word'
 
+check 'a file system that hangs is given up, and what is known of its image by then is used'
+if command -v strace >/dev/null; then
+    printf 'link %s/images/link.vmdk\nweb %s/images/web.vmdk search-dir=%s/far\n' "$work" "$work" "$work" >table
+    mkdir -p far
+    rm -rf units
+    mkdir units
+    # openat2 is how what an image names is opened, and nothing else. strace itself waits for the delayed process.
+    SYSTEMD_VMDKTAB=$work/table SYSTEMD_FSTAB=fstab SYSTEMD_CRYPTTAB=crypttab VMDK_DM_CMDLINE=command-line \
+        strace -f -qq -o trace -e trace=openat2 -e inject=openat2:delay_enter=60s "$generator" units >said 2>&1 &
+    SECONDS=0
+    until [ -L units/sysinit.target.wants/vmdk-dm.target ]; do
+        [ "$SECONDS" -lt 20 ] || fail 'it still waits'
+        sleep 0.1
+    done
+    kill -KILL $!
+    wait $! 2>/dev/null || true
+    grep -q openat2 trace || fail 'nothing was delayed'
+    has_line 'vmdk-dm@link.service.d/50-vmdktab.conf' "RequiresMountsFor=\"$work/real\""
+    [ -e 'units/vmdk-dm@web.service.d/50-vmdktab.conf' ] || fail 'no unit for web'
+else
+    printf '  (not tested: there is no strace)\n'
+fi
+
 check 'a thousand entries take no time to speak of'
 for ((i = 0; i < 1000; i++)); do printf 'disk%d %s/images/link.vmdk\n' "$i" "$work"; done >table
 SECONDS=0

@@ -23,6 +23,19 @@ journal_says() {
 }
 monotonic() { systemctl show --property "$2" --value "$(unit "$1")"; }
 
+write() {
+    mounted /mnt/written written
+    echo 'through an overlay' >/mnt/written/new
+    echo 'in place' >/mnt/in-place/new
+}
+
+if [ "${AT_BOOT_CUT:-}" = yes ]; then
+    check 'written data, and then the machine is cut off'
+    write
+    leave
+    exit
+fi
+
 check 'what vmdktab says is attached, and fstab and crypttab find it'
 for name in left right chain far lvm luks written in-place 'a-b+c.d@e:f#g=h_1'; do is "$name" active; done
 mounted /mnt/left left
@@ -81,9 +94,8 @@ exec {user}<&-
 wait_until 30 test ! -e /dev/mapper/right || fail 'right is still attached'
 
 check 'written data is there for whoever looks at the disks from outside'
-echo 'through an overlay' >/mnt/written/new
-echo 'in place' >/mnt/in-place/new
-[ "${AT_BOOT_CUT:-}" = yes ] || echo poweroff >/run/run-in-vm/after
+write
+echo poweroff >/run/run-in-vm/after
 # Of what is stopped the console tells, in its order.
 kill -s RTMIN+20 1
 leave

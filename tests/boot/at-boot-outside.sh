@@ -64,7 +64,8 @@ mkdir -- "$work/vm"
 for file in written.vmdk written-flat.vmdk written.overlay; do
     debugfs -R "dump -p /vm/$file $work/vm/$file" "$work/one" 2>/dev/null
 done
-"$build/vmdk-dm" compact --accept-touched --overlay "$work/vm/written.overlay" "$work/vm/written.vmdk" "$work/written" >/dev/null
+"$build/vmdk-dm" compact --accept-touched --overlay "$work/vm/written.overlay" "$work/vm/written.vmdk" "$work/written" >"$work/said" 2>&1 \
+    || { cat -- "$work/said"; fail 'the overlay cannot be read'; }
 must_be_clean "$work/written" 'written'
 [ "$(debugfs -R 'cat /new' "$work/written" 2>/dev/null)" = 'through an overlay' ] || fail 'what was written to the overlay is not there'
 

@@ -27,3 +27,4 @@ echo $((RUN_IN_VM_BOOT + 1)) >/mnt/right/boot
 echo "boot $RUN_IN_VM_BOOT: left attached at $(state_of vmdk-dm@left ActiveEnterTimestampMonotonic) us," \
     "right at $(state_of vmdk-dm@right ActiveEnterTimestampMonotonic) us, all at $(state_of multi-user.target ActiveEnterTimestampMonotonic) us"
 if [ $((RUN_IN_VM_BOOT + 1)) -lt "$boots" ]; then echo reboot >/run/run-in-vm/after; fi
+leave >/dev/null

@@ -56,4 +56,4 @@ run systemctl stop "$unit"
 goes 'after the unit was stopped'
 plug unplug
 wait_until 60 test ! -e /dev/disk/by-label/stick || fail 'the disk is still there'
-echo "$checks checks"
+leave

@@ -16,6 +16,12 @@ run() {
     [ "$status" -eq 0 ] || { cat -- "$work/run"; fail "exit status $status of: $*"; }
 }
 
+# leave: ends a test that leaves the machine as it is.
+leave() {
+    concluded=true
+    printf '%s: %d checks in %d s\n' "${0##*/}" "$checks" "$SECONDS"
+}
+
 # settled: udev and systemd have done all that they were told of.
 settled() {
     udevadm settle --timeout=60 || fail 'udev does not come to rest'

@@ -4,7 +4,7 @@
 . /lib/vmdk-dm-lib.sh
 vmdk_dm_attach_ready
 if [ $? -eq 2 ]; then
-    # The report is on the console then, see report.sh. Whoever leaves the shell wants another try.
+    # The report is on the console then, see report.sh.
     emergency_shell "vmdk-dm: a disk that this system needs is not attached"
-    rm -f "$vmdk_dm_state"/failed.*
+    vmdk_dm_forget_failures
 fi

@@ -31,7 +31,7 @@ void add_command_line(Tab& tab, const std::vector<std::string_view>& values) {
                 entry.fail(entry.name_offset, concat("another rd.vmdk= has the name '", entry.name, "' too"));
             tab.entries.push_back(std::move(entry));
         } catch (const TextError& error) {
-            tab.faults.push_back({1, error});
+            tab.faults.push_back({1, "", error});
         }
 }
 
@@ -59,10 +59,9 @@ std::string print_initrd_tab(const Tab& tab) {
     for (const TabEntry& entry : tab.entries) {
         const std::string& device = entry.image.device;
         const bool of_command_line = entry.file_name == command_line_name;
-        text += concat(
-            "# ", device.empty() ? "-" : device_path(device), " ", entry.nofail() ? "nofail" : "needed", " ",
-            of_command_line ? concat(key, entry.text) : entry.place(), " ",
-            device.empty() ? "-" : device_mount_options(tab, device), "\n", print_tab_line(entry), "\n");
+        text += concat("# ", device_path(device), " ", entry.nofail() ? "nofail" : "needed", " ",
+                       of_command_line ? concat(key, entry.text) : entry.place(), " ",
+                       device_mount_options(tab, device), "\n", print_tab_line(entry), "\n");
     }
     return text;
 }

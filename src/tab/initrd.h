@@ -20,7 +20,7 @@ Tab initrd_tab(std::string_view command_line, const Tab& table);
 ///
 ///     # NODE NEED SOURCE OPTIONS
 ///
-/// NODE is where the entry's device appears ("-": there is none), NEED is "needed" or "nofail", SOURCE is
+/// NODE is where the entry's device appears, NEED is "needed" or "nofail", SOURCE is
 /// where the entry was written ("rd.vmdk=..." or "/etc/vmdktab:3"), and the rest of the line is how the
 /// device's file system is mounted.
 std::string print_initrd_tab(const Tab& tab);

@@ -153,6 +153,11 @@ std::string name_of(const Part& part) {
 void check_together(const TabEntry& entry) {
     if (const TabOption* option = entry.find("host-options"); option != nullptr && entry.image.device.empty())
         entry.fail(option->offset, "'host-options' is for images given as DEV:/PATH");
+    if (const TabOption* option = entry.find("x-initrd.attach");
+        option != nullptr && entry.image.device.empty())
+        entry.fail(
+            option->offset,
+            "'x-initrd.attach' is for images given as DEV:/PATH: an initramfs has nothing else mounted");
 }
 
 // The next field; none where the line ends or a comment begins.

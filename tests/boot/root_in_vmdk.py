@@ -175,12 +175,12 @@ def emergency(build, work):
     seen = boot(guest, work, [host], f"{' '.join(words)} root=UUID={GUEST_UUID} rw {QUIET}", until=EMERGENCY)
     expect_on_console(seen, f"vmdk-dm: 'web' is not attached ({words[0]}):\n", "/vm/missing.vmdk'", "No such file or directory",
                       f"vmdk-dm: 'mail' is not attached ({words[1]}):\n", "/vm/damaged.vmdk'",
-                      f"vmdk-dm: 'root' is not attached: the device LABEL=elsewhere has not appeared ({words[2]})\n")
+                      f"vmdk-dm: 'root' is not attached: /dev/disk/by-label/elsewhere has not appeared ({words[2]})\n")
     expect(hash_of(host) == before, "the host's disk has changed", seen)
 
     # No image fails here, so that only the end of the time leads to the shell.
     seen = boot(guest, work, [host], f"{words[2]} rd.retry=10 root=UUID={GUEST_UUID} rw {QUIET}", until=EMERGENCY)
-    expect_on_console(seen, f"vmdk-dm: 'root' is not attached: the device LABEL=elsewhere has not appeared ({words[2]})\n")
+    expect_on_console(seen, f"vmdk-dm: 'root' is not attached: /dev/disk/by-label/elsewhere has not appeared ({words[2]})\n")
 
 
 # Helpers ----------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ TEST_CASE("what is wrong with one rd.vmdk= leaves the others") {
 
 TEST_CASE("a broken line of the table is the initramfs's business when it says x-initrd.attach") {
     const Tab tab =
-        initrd_tab("", parse_tab("web relative.vmdk\nroot relative.vmdk x-initrd.attach\n", "/etc/vmdktab"));
+        initrd_tab("", parse_tab("web relative.vmdk\nroot /root.vmdk x-initrd.attach\n", "/etc/vmdktab"));
     REQUIRE(tab.faults.size() == 1);
     CHECK(tab.faults[0].line == 2);
 }

@@ -44,7 +44,16 @@ class TableRun {
     explicit TableRun(const AttachTableOptions& options) : options_(options), tab_(read_tab(options.file)) {}
 
     void run() {
-        // An entry is attached whole or not at all; a signal is heeded between two.
+        attach_entries();
+        // Where the signal is not blocked by whoever started us, it has ended the process by now.
+        if (is_interrupted_)
+            throw Error(ErrorKind::system, "interrupted: entries are left that are not attached");
+        if (first_failure_) throw ExitStatus{static_cast<int>(*first_failure_)};
+    }
+
+  private:
+    // An entry is attached whole or not at all; a signal is heeded between two, and what stands is told.
+    void attach_entries() {
         const SignalDelay delay;
         if (options_.names.empty())
             attach_all();
@@ -53,10 +62,8 @@ class TableRun {
         if (options_.json) print_json(list_);
         std::cout.flush();
         if (!is_interrupted_) delay.discard();
-        if (first_failure_) throw ExitStatus{static_cast<int>(*first_failure_)};
     }
 
-  private:
     void attach_all() {
         for (const TabFault& fault : tab_.faults) fail(fault.error);
         for (const TabEntry& entry : tab_.entries)

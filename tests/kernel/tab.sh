@@ -4,7 +4,7 @@
 # and generate-cmdline name an image by its file system. No image changes.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
-start ln mke2fs mkdir mount umount
+start env ln mke2fs mkdir mount umount
 make_images disks 3 2
 remember_images
 table=$work/vmdktab
@@ -42,6 +42,14 @@ says "$table:3:20: 'line' is neither an absolute path nor DEV:/PATH"
 says "vmdk-dm: note: $table:6: 'vmdkdm-test-missing': cannot open '$images/none.vmdk': No such file or directory (nofail)"
 same_bytes /dev/mapper/vmdkdm-test-plain "$work/expected/disk1"
 same_bytes "$dev" "$work/expected/disk2"
+is_gone vmdkdm-test-asked
+
+check 'a signal stops it between two entries'
+status=0
+env --block-signal=TERM bash -c 'kill -TERM $$; exec "$@"' bash \
+    "$vmdk_dm" attach --table --table-file "$table" vmdkdm-test-asked >"$work/out" 2>"$work/err" || status=$?
+[ "$status" -eq 1 ] || fail "exit status $status"
+says 'vmdk-dm: interrupted: entries are left that are not attached'
 is_gone vmdkdm-test-asked
 
 check 'the overlay of an image on a device is on that device, and takes what is written'

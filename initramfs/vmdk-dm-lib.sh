@@ -277,26 +277,8 @@ vmdk_dm_mount_options() (
 )
 
 vmdk_dm_attach() (
-    # Its standard output is the devices, in which nobody is interested here.
-    arguments=''
-    set -f
-    while vmdk_dm_next; do
-        [ "$name" = "$1" ] || continue
-        device=$(vmdk_dm_device "$image")
-        node=$(readlink -f "$(vmdk_dm_node "$device")")
-        path=$vmdk_dm_mounts/${node##*/}${image#*:}
-        IFS=,
-        for option in $options; do
-            case $option in
-            - | x-* | nofail | host-options=*) ;;
-            overlay=*) arguments=$arguments,--overlay=$vmdk_dm_mounts/${node##*/}${option#*=} ;;
-            *) arguments=$arguments,--$option ;;
-            esac
-        done
-        # shellcheck disable=SC2086
-        vmdk-dm attach ${arguments#,} --name "$1" "$path" </dev/null 2>&1 >/dev/null
-        return
-    done <"$vmdk_dm_table"
+    # What it prints are the devices, in which nobody is interested here.
+    vmdk-dm attach --table "$1" --table-file "$vmdk_dm_table" </dev/null 2>&1 >/dev/null
 )
 
 # Reads what was said about the entry name of source.

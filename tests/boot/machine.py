@@ -150,7 +150,7 @@ def tail(text, lines=60):
     return "\n".join(text.splitlines()[-lines:])
 
 
-def boot(guest, work, disks, command_line, timeout=240, until=None):
+def boot(guest, work, disks, command_line, timeout=400, until=None):
     """Boots until the machine switches off, or, where `until` is given, until that stands on the console.
 
     Disks are files; changes stay. The end of the time is a failure.
@@ -164,7 +164,10 @@ def boot(guest, work, disks, command_line, timeout=240, until=None):
         name = str(disk).replace(",", ",,")
         drives += ["-drive", f"file={name},format=raw,if=none,id=disk{number},cache=unsafe",
                    "-device", f"virtio-blk-pci,drive=disk{number},serial=disk{number}"]
-    options = f"console=ttyS0 panic=-1 no_timer_check systemd.show_status=auto {command_line}"
+    # On a busy machine the emulated timer may fail the check that the kernel makes of it, and the deadlines of systemd and
+    # udev are short.
+    options = ("console=ttyS0 panic=-1 no_timer_check systemd.show_status=auto systemd.default_timeout_start_sec=600 "
+               f"systemd.default_device_timeout_sec=600 udev.event_timeout=600 {command_line}")
     qemu = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", *processor, "-machine", "q35", "-m", "1024M", "-nodefaults",
          "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none", "-kernel", str(guest.kernel),

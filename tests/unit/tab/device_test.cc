@@ -1,6 +1,6 @@
 #include "tab/device.h"
 
-#include <catch2/catch_test_macros.hpp>
+#include <catch2/catch.hpp>
 
 using namespace vmdkdm;
 

@@ -23,7 +23,10 @@ def expect(condition, message, seen):
 
 def expect_root_on(seen, device):
     expect(seen.one("root").split()[0] == device, f"the root file system is not on {device}", seen)
-    expect(seen.one("failed") == "", "units have failed", seen)
+    # The guests' table has an entry whose host is there in one test only (guest/vmdktab); elsewhere its unit fails, sooner or later.
+    absent = "" if device.startswith("/dev/mapper/tabled") else "vmdk-dm@tabled.service"
+    failed = [unit.split()[0] for unit in seen.one("failed").split(";") if unit]
+    expect([unit for unit in failed if unit != absent] == [], "units have failed", seen)
 
 
 def flat_host(guest, work, label="host", name="root"):

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# One machine boots many times in a row (20, or the second argument), with two images in its vmdktab: each time both are attached and
+# One machine boots many times in a row (as often as the second argument says), with two images in its vmdktab: each time both are attached and
 # mounted, nothing has failed, what was written the boot before is there, and the host disk was left clean.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
-boots=${2:-20}
+boots=$2
 start systemctl journalctl
 
 state_of() { systemctl show --property "$2" --value "$1"; }

@@ -4,9 +4,9 @@
 //
 //   reader [--within BYTES] [--every N] [--cold] PATTERN BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...
 //
-// --within BYTES: reads only the first BYTES. --every N: reads only each N-th block, so that what is read of a
-// large disk stays in the page cache and is yet spread over all of it. --cold: drops the page cache before each
-// slice (as root).
+// --within BYTES: reads only the first BYTES. --every N: reads only each N-th block, so that what is read of
+// a large disk stays in the page cache and is yet spread over all of it. --cold: drops the page cache before
+// each slice (as root).
 //
 // PATTERN is sequential or random. Linux AIO with O_DIRECT keeps DEPTH reads under way. One line a slice on
 // standard output: round, index of PATH, bytes, nanoseconds. Within a round every path reads the same
@@ -137,8 +137,10 @@ int main(int argc, char** argv) {
     Options options;
     const int first = parse(argc, argv, options);
     if (argc - first < 6 || options.every == 0) {
-        std::fputs("usage: reader [--within BYTES] [--every N] [--cold] sequential|random BLOCK_BYTES DEPTH "
-                   "SLICE_MS ROUNDS PATH...\n", stderr);
+        std::fputs(
+            "usage: reader [--within BYTES] [--every N] [--cold] sequential|random BLOCK_BYTES DEPTH "
+            "SLICE_MS ROUNDS PATH...\n",
+            stderr);
         return 2;
     }
     argv += first;

@@ -85,7 +85,7 @@ std::string read_by_qemu() {
 
 std::string read_by_map(const BlockMap& map) {
     std::string disk(to_bytes(map.capacity()).count(), '\0');
-    std::vector<std::byte> place(std::size_t{65536} * sector_size);
+    std::vector<std::byte> place(128 * sector_size);  // of the largest grain that is made
     GrainInflater inflater;
     for (const Run& run : map) {
         const auto out = std::as_writable_bytes(std::span(disk))

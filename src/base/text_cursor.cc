@@ -30,6 +30,11 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
                                                       [](char a, char b) { return lower(a) == lower(b); });
 }
 
+bool LessIgnoringCase::operator()(std::string_view a, std::string_view b) const {
+    return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(),
+                                        [](char x, char y) { return lower(x) < lower(y); });
+}
+
 std::string_view trim(std::string_view text) {
     const std::size_t first = text.find_first_not_of(blanks);
     if (first == std::string_view::npos) return {};

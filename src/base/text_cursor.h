@@ -17,6 +17,11 @@ struct TextPosition {
 bool equal_ignoring_case(std::string_view a, std::string_view b);
 bool starts_with_ignoring_case(std::string_view text, std::string_view prefix);
 
+/// An order for keys that are alike in any case.
+struct LessIgnoringCase {
+    bool operator()(std::string_view a, std::string_view b) const;
+};
+
 /// Without blanks (space, tab, CR) at both ends.
 std::string_view trim(std::string_view text);
 

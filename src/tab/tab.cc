@@ -16,7 +16,6 @@
 namespace vmdkdm {
 namespace {
 
-constexpr std::string_view blanks = " \t\r";
 constexpr std::array<std::string_view, 4> tags = {"UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="};
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }

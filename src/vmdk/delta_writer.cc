@@ -7,6 +7,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/text_cursor.h"
 
 namespace vmdkdm {
 namespace {
@@ -40,11 +41,13 @@ void store_le(std::span<std::byte> bytes, std::size_t offset, std::uint64_t valu
 
 std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
+// As parse_descriptor() would have it, of the name on the extent line.
 bool can_be_quoted(std::string_view text) {
-    return text.find_first_of(std::string_view("\"\r\n\0", 4)) == std::string_view::npos;
+    return std::none_of(text.begin(), text.end(),
+                        [](char c) { return c == '"' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
-// The values that hardware has; nothing that another reader could stumble over.
+// The keys and values that hardware has; nothing that another reader could stumble over.
 bool is_plain(std::string_view text) {
     return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
         return std::isalnum(c) != 0 || c == ' ' || c == '-' || c == '.' || c == '_';
@@ -59,8 +62,8 @@ std::string print_delta_descriptor(const DeltaDescriptor& descriptor) {
                     "the image's CID is ffffffff, which no delta can name as its parent (see --format raw)");
     for (const std::string* name : {&descriptor.parent_hint, &descriptor.file_name})
         if (!can_be_quoted(*name))
-            throw Error(ErrorKind::refused,
-                        concat("a VMDK descriptor cannot say the name '", *name, "' (see --format raw)"));
+            throw Error(ErrorKind::refused, concat("a VMDK descriptor cannot say the name '",
+                                                   printable(*name), "' (see --format raw)"));
     // The comments are section marks for libvmdk and VirtualBox (1.1), and no blank line comes before an
     // extent: qemu 7.2 would count that extent twice (15, 31).
     std::string text =

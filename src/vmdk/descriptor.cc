@@ -5,6 +5,7 @@
 #include <cctype>
 #include <charconv>
 #include <cstdio>
+#include <map>
 
 #include "base/concat.h"
 #include "base/error.h"
@@ -189,10 +190,10 @@ class DescriptorParser {
     }
 
     void take_header(const TextCursor& line, KeyValue entry) {
-        for (const KeyValue& earlier : result_.header)
-            if (equal_ignoring_case(earlier.first, entry.first) && earlier.second != entry.second)
-                line.fail(concat("'", printable(entry.first), "' is given twice, first as '",
-                                 printable(earlier.second), "' (expected once)"));
+        const auto [earlier, is_first] = values_.try_emplace(entry.first, entry.second);
+        if (!is_first && earlier->second != entry.second)
+            line.fail(concat("'", printable(entry.first), "' is given twice, first as '",
+                             printable(earlier->second), "' (expected once)"));
         const auto is = [&entry](std::string_view key) { return equal_ignoring_case(entry.first, key); };
         if (is("version")) {
             const bool known = entry.second == "1" || entry.second == "2" || entry.second == "3";
@@ -234,6 +235,8 @@ class DescriptorParser {
     const std::string& file_name_;
     Descriptor result_;
     std::vector<KeyValue> ddb_;
+    // Of the header, which may have a million lines: looking through them for each would take hours.
+    std::map<std::string, std::string, LessIgnoringCase> values_;
     Sectors capacity_;
 };
 

@@ -7,13 +7,14 @@
 #include <string_view>
 
 #include "fuzz/image_files.h"
+#include "fuzz/mutate_text.h"
 #include "support/blob.h"
 
 namespace vmdkdm {
 namespace {
 
 constexpr std::string_view separator = "FILE ";
-constexpr std::size_t max_files = 64;
+constexpr std::size_t max_files = 300;
 
 // 64 sectors in grains of 8; the first is stored, the third is zeros.
 std::string sparse_extent() {
@@ -30,8 +31,23 @@ std::string cowd_extent() {
     return file.bytes();
 }
 
-test::MemoryFiles files_of(std::string_view input) {
-    test::MemoryFiles files;
+// As ConfinedOpener has it: what is not below the directory of the image is refused.
+class ChainFiles : public FileOpener {
+  public:
+    FilePtr open_image(const std::string& path) override { return files_.open_image(path); }
+    FilePtr open_beside(const File& from, const std::string& name) override {
+        if (name.starts_with('/') && !name.starts_with("/vm/"))
+            throw Error(ErrorKind::refused,
+                        concat("'", name, "' is outside the directory (see --allow-path)"));
+        return files_.open_beside(from, name);
+    }
+    test::MemoryFiles& files() { return files_; }
+
+  private:
+    test::MemoryFiles files_;
+};
+
+void take_files(std::string_view input, test::MemoryFiles& files) {
     files.add("/vm/s", sparse_extent());
     files.add("/vm/c", cowd_extent());
     files.add_hole("/vm/f", Bytes(64 * 512));
@@ -47,7 +63,6 @@ test::MemoryFiles files_of(std::string_view input) {
         name = std::string(input.substr(0, line_end));
         input.remove_prefix(std::min(line_end + 1, input.size()));
     }
-    return files;
 }
 
 }  // namespace
@@ -55,7 +70,19 @@ test::MemoryFiles files_of(std::string_view input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace vmdkdm;
-    test::MemoryFiles files = files_of({reinterpret_cast<const char*>(data), size});
-    test::check_files(files, size + 64 * 64);
+    ChainFiles files;
+    take_files({reinterpret_cast<const char*>(data), size}, files.files());
+    const std::size_t input_bytes = size + 64 * 64;  // those of the small extents too
+    test::check_files(files, input_bytes);
+    ChainRules rules;
+    rules.search_dirs = {"/vm/elsewhere", "/vm"};
+    rules.layer = 1;
+    rules.ignore_cid = true;  // check has nothing to say about what lies above the layer, the readers have
+    test::check_files(files, input_bytes, rules);
     return 0;
+}
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
+                                               unsigned seed) {
+    return vmdkdm::test::mutate_text(data, size, max_size, seed);
 }

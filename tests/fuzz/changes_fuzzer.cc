@@ -2,9 +2,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <set>
 
+#include "base/little_endian.h"
 #include "fuzz/image_files.h"
+#include "fuzz/mutate_extent.h"
 #include "overlay/changes.h"
 
 namespace vmdkdm {
@@ -38,13 +39,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (size < 8) return 0;
     const Sectors capacity(std::clamp(load_le64(std::as_bytes(std::span(data, size)), 0), std::uint64_t{1},
                                       max_capacity.count()));
-    test::PiecedFile pieced(data + 8, size - 8);
+    const test::PiecedFile pieced(data + 8, size - 8);
     test::MemoryFiles files;
-    const FilePtr file = files.add_with_tail("/overlay", std::move(pieced.content), pieced.size);
+    const FilePtr file = files.add_with_tail("/overlay", pieced.content(), pieced.size);
     try {
         check_changes(file, capacity, size);
     } catch (const Error& error) {
         test::require(std::string_view(error.what()).starts_with("'/overlay': "), "an error names the file");
     }
     return 0;
+}
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
+                                               unsigned seed) {
+    return vmdkdm::test::mutate_extent(vmdkdm::test::exception_list, data, size, max_size, seed);
 }

@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "base/little_endian.h"
 #include "fuzz/check.h"
+#include "fuzz/pieced_file.h"
 #include "support/memory_files.h"
 #include "vmdk/check.h"
 #include "vmdk/image_chain.h"
@@ -21,38 +19,6 @@
 namespace vmdkdm::test {
 
 inline constexpr const char* fuzzed_image = "/vm/disk.vmdk";
-
-/// A file of few bytes and many zeros, as an input has it: its size (4 bytes), and for each piece that is not
-/// zeros its place in units of 64 bytes (2 bytes) and the 64 bytes.
-struct PiecedFile {
-    static constexpr std::size_t piece_bytes = 64;
-    static constexpr std::uint64_t largest = std::uint64_t{4} << 20;
-
-    PiecedFile(const std::uint8_t* data, std::size_t input_bytes) {
-        std::span<const std::byte> left = std::as_bytes(std::span(data, input_bytes));
-        if (left.size() < 4) return;
-        size = Bytes(load_le32(left, 0) % (largest + 1));
-        for (left = left.subspan(4); left.size() > 2;
-             left = left.subspan(std::min(left.size(), piece_bytes + 2))) {
-            const std::size_t place = load_le<std::uint16_t>(left, 0) * piece_bytes;
-            const std::size_t count = std::min(left.size() - 2, piece_bytes);
-            if (place + count > size.count()) continue;
-            if (content.size() < place + count) content.resize(place + count);
-            std::memcpy(content.data() + place, left.data() + 2, count);
-        }
-    }
-
-    /// 0 beyond what there is.
-    template <class Integer>
-    Integer number_at(std::size_t offset) const {
-        return content.size() < offset + sizeof(Integer)
-                   ? Integer{0}
-                   : load_le<Integer>(std::as_bytes(std::span(content)), offset);
-    }
-
-    std::string content;  // what follows it is zeros
-    Bytes size;
-};
 
 inline void check_map_of_chain(const BlockMap& map, const ImageChain& chain, std::size_t input_bytes) {
     Sectors next;
@@ -84,18 +50,21 @@ inline bool has_damage(const BlockMap& map) {
                        [](const Reason& reason) { return reason.kind == Reason::Kind::damage; });
 }
 
+inline void check_finding(const Finding& finding) {
+    require(!finding.text.empty() && finding.text.find_first_of("\n\r\x1b") == std::string::npos,
+            "a finding is one line of text");
+    require(to_string(finding.kind) != "?", "a finding's kind has a word");
+}
+
 /// What `check` says must agree with what the readers make of the same files.
-inline void check_against_map(MemoryFiles& files, std::size_t input_bytes) {
-    ChainRules rules;
+inline void check_against_map(FileOpener& files, const ChainRules& rules, std::size_t input_bytes) {
     bool sound = false;
     bool checked = true;
     try {
         const CheckedImage result = check_image(fuzzed_image, files, rules);
         sound = result.findings.sound();
         for (const FindingList* list : {&result.findings.faults, &result.findings.notes})
-            for (const Finding& finding : list->kept())
-                require(!finding.text.empty() && finding.text.find_first_of("\n\r\x1b") == std::string::npos,
-                        "a finding is one line of text");
+            for (const Finding& finding : list->kept()) check_finding(finding);
     } catch (const Error&) {
         checked = false;
     }
@@ -112,9 +81,8 @@ inline void check_against_map(MemoryFiles& files, std::size_t input_bytes) {
     }
 }
 
-/// The rules that look past faults.
-inline void map_with_all_options(MemoryFiles& files, std::size_t input_bytes) {
-    ChainRules rules;
+/// With the rules that look past faults.
+inline void map_with_all_options(FileOpener& files, ChainRules rules, std::size_t input_bytes) {
     rules.ignore_cid = true;
     rules.read.use_redundant = true;
     rules.read.allow_short = true;
@@ -126,19 +94,19 @@ inline void map_with_all_options(MemoryFiles& files, std::size_t input_bytes) {
     }
 }
 
-inline void check_files(MemoryFiles& files, std::size_t input_bytes) {
-    check_against_map(files, input_bytes);
-    map_with_all_options(files, input_bytes);
+inline void check_files(FileOpener& files, std::size_t input_bytes, const ChainRules& rules = {}) {
+    check_against_map(files, rules, input_bytes);
+    map_with_all_options(files, rules, input_bytes);
 }
 
 /// One extent file below a descriptor with a line for it.
-inline void check_extent_file(std::string_view word, std::uint64_t capacity, PiecedFile file,
+inline void check_extent_file(std::string_view word, std::uint64_t capacity, const PiecedFile& file,
                               std::size_t input_bytes) {
     MemoryFiles files;
     const std::uint64_t size = std::clamp(capacity, std::uint64_t{1}, max_capacity.count());
     files.add(fuzzed_image,
               concat("version=1\nCID=1\nparentCID=ffffffff\nRW ", size, " ", word, " \"data\"\n"));
-    files.add_with_tail("/vm/data", std::move(file.content), file.size);
+    files.add_with_tail("/vm/data", file.content(), file.size);
     check_files(files, input_bytes);
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes the seeds of the readers' fuzz targets anew, with the generator of tests/generate.
 
-    make_seeds.py           # seeds/sparse, seeds/stream, seeds/cowd, seeds/se_sparse, seeds/chain, seeds/changes
+    make_seeds.py           # the seeds among corpus/TARGET
 
-The files are the same every time. A seed of an extent is its size and those of its pieces that are not zeros, as
+The files are the same every time. `scripts/fuzz --minimise` adds what campaigns found, under names that are hashes. A seed of an extent is its size and those of its pieces that are not zeros, as
 image_files.h reads them. Inputs of crashes that were fixed are called found-*, and are kept.
 """
 
@@ -40,6 +40,13 @@ def sparse_seeds():
     yield "plain", vw.write_sparse, (100, grains([0, 1, 5], 8)), {**small, "entries": 4, "descriptor": text(100)}
     yield "zeros", vw.write_sparse, (64, grains([0], 8, [3])), {**small, "entries": 16, "descriptor": text(64)}
     yield "empty", vw.write_sparse, (1 << 20, {}), {**small, "descriptor": text(1 << 20), "preallocated": False}
+    for name, lines in {
+        "embedded-flat": 'RW 64 FLAT "x" 0',
+        "embedded-zero": "RW 64 ZERO",
+        "embedded-two": 'RW 64 SPARSE "x"\nRW 64 FLAT "y" 0',
+    }.items():
+        inside = f"version=1\nCID=1\nparentCID=ffffffff\n{lines}\n"
+        yield name, vw.write_sparse, (64, grains([0], 8)), {**small, "descriptor": inside}
     yield "unclean", vw.write_sparse, (64, grains([2], 8)), {
         **small,
         "entries": 8,
@@ -91,7 +98,33 @@ def chain_seeds():
     yield "datastore", child("b", "a", "[ds] vm/base.vmdk", 'RW 64 SPARSE "s"') + f"FILE base.vmdk\n{base}"
     yield "loop", child("b", "b", "disk.vmdk", 'RW 64 SPARSE "s"')
     yield "other-cid", child("b", "b", "base.vmdk", 'RW 60 SPARSE "s"') + f"FILE base.vmdk\n{base}"
+    yield "outside", child("b", "a", "/etc/base.vmdk", 'RW 64 SPARSE "s"') + f"FILE elsewhere/base.vmdk\n{base}"
+    yield "elsewhere", child("b", "a", "C:\\x\\base.vmdk", 'RW 64 SPARSE "s"') + f"FILE elsewhere/x/base.vmdk\n{base}"
+    link = 'FILE {}\nversion=1\nCID=1\nparentCID=1\nparentFileNameHint={}\nRW 1 SPARSE "s"\n'
+    yield "too-long", "".join(link.format(i, i + 1) for i in range(258)).removeprefix("FILE 0\n")
     yield "same-extent", top + "FILE middle.vmdk\n" + child("b", "a", "x/base.vmdk", 'RW 64 SPARSE "s"')
+
+
+def descriptor_seeds():
+    def text(*lines, head="version=1\nCID=1\nparentCID=ffffffff\n"):
+        return head + "\n".join(lines) + "\n"
+
+    yield "shared-ranges", text('RW 64 FLAT "a" 0', 'RW 64 FLAT "b" 8', 'RW 64 FLAT "a" 32')
+    yield "itself", text('RW 8 FLAT "disk.vmdk" 0')
+    yield "windows-device", text('RW 8 FLAT "\\\\.\\PhysicalDrive0" 63')
+    yield "unread-types", text('RW 8 VMFSRDM "r"', 'RW 8 VSANSPARSE "v"', 'RW 8 VMFSRAW "w"')
+    yield "passthrough", text('RW 8 VMFSPASSTHROUGHRAWDEVICEMAP "r"')
+    yield "hidden", text('NOACCESS 63 FLAT "pt" 0', 'RDONLY 8 VMFS "a"', "NOACCESS 8 SPARSE", "RW 8 ZERO")
+    yield "encrypted-filter", text('RW 8 FLAT "a" 0', 'ddb.iofilters = "vmwarevmcrypt"')
+    yield "filters", text('changeTrackPath="c-ctk.vmdk"', 'RW 8 FLAT "a" 0', 'ddb.iofilters = "cache"')
+    yield "twice", text("CID=2", "RW 8 ZERO")
+    yield "no-parent", text('parentFileNameHint="p.vmdk"', "RW 8 ZERO")
+    yield "too-large", text("RW 18014398509481983 ZERO", "RW 1 ZERO")
+    yield "offset-too-large", text('RW 8 FLAT "a" 18014398509481980')
+    yield "esx-extent", "COWD" + 60 * "\0"
+    yield "change-tracking", b"\xa2\x72\x19\xf6" + bytes(60)
+    yield "control", text('RW 8 FLAT "a\x01b" 0')
+    yield "windows-player", text('RW 8 FLAT "a" 0 11111111-2222 disk0', 'RW 8 FLAT "a" 0 x y z')
 
 
 def changes_seeds():
@@ -106,6 +139,13 @@ def changes_seeds():
     yield "invalid", store(8, [(0, 2)], 75, valid=0)
     yield "two-areas", store(1, [(number, 2 + number + number // 32) for number in range(40)], 1000)
     yield "hostile", store(8, [(1, 20), (1, 30), (2, 21), (3, 1), (1 << 63, 5), (4, 1 << 40)], 75)
+
+
+def any_bytes():
+    """For targets that make something valid of whatever bytes there are."""
+    rng = random.Random(7)
+    for number, size in enumerate((16, 64, 200, 800)):
+        yield f"random-{number}", rng.randbytes(size)
 
 
 def in_pieces(data):
@@ -137,12 +177,14 @@ def main():
             for name, writer, arguments, options in seeds():
                 writer(path, *arguments, **options)
                 data = path.read_bytes()
-                write_seed(HERE / "seeds" / kind, name, in_pieces(data))
-                write_seed(HERE / "seeds" / kind, f"{name}-damaged", in_pieces(damaged(data, rng)))
-    for name, text in chain_seeds():
-        write_seed(HERE / "seeds" / "chain", name, text.encode())
+                write_seed(HERE / "corpus" / kind, name, in_pieces(data))
+                write_seed(HERE / "corpus" / kind, f"{name}-damaged", in_pieces(damaged(data, rng)))
+    for kind, seeds in {"chain": chain_seeds, "descriptor": descriptor_seeds, "delta": any_bytes,
+                        "exceptions": any_bytes, "qemu": any_bytes}.items():
+        for name, data in seeds():
+            write_seed(HERE / "corpus" / kind, name, data.encode() if isinstance(data, str) else data)
     for name, data in changes_seeds():
-        write_seed(HERE / "seeds" / "changes", name, data)
+        write_seed(HERE / "corpus" / "changes", name, data)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "dm/device_name.h"
 #include "fuzz/check.h"
+#include "fuzz/mutate_text.h"
 #include "tab/needs.h"
 #include "tab/options.h"
 #include "tab/tab.h"
@@ -88,4 +89,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     entry_of_unit(text);
     return 0;
+}
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
+                                               unsigned seed) {
+    return vmdkdm::test::mutate_text(data, size, max_size, seed);
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "dm/table.h"
 #include "fuzz/check.h"
+#include "fuzz/mutate_text.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace vmdkdm;
@@ -24,4 +25,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         require(error.kind() == ErrorKind::format, "a bad table is a format error");
     }
     return 0;
+}
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
+                                               unsigned seed) {
+    return vmdkdm::test::mutate_text(data, size, max_size, seed);
 }

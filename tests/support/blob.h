@@ -21,7 +21,8 @@ class Blob {
     Blob& put32(std::size_t offset, std::uint64_t value) { return put(offset, value, 4); }
     Blob& put64(std::size_t offset, std::uint64_t value) { return put(offset, value, 8); }
     Blob& put_text(std::size_t offset, std::string_view text) {
-        for (std::size_t i = 0; i < text.size(); ++i) set(offset + i, text[i]);
+        if (offset + text.size() > bytes_.size()) bytes_.resize(offset + text.size());
+        bytes_.replace(offset, text.size(), text);
         return *this;
     }
     Blob& resize(std::size_t bytes) {

@@ -144,6 +144,14 @@ TEST_CASE("keys in any case are the same key; given twice alike is harmless, oth
                   "d.vmdk:3:1: 'cid' is given twice, first as '1' (expected once)\ncid=2\n^"});
 }
 
+TEST_CASE("a header of a quarter of a million lines is read in no time") {
+    std::string text = "version=1\n"s + one_extent;
+    while (text.size() < max_descriptor_bytes / 4) text += "a=1\n";  // compared in pairs: minutes
+    CHECK(parse(text).header.size() > 200'000);
+    text.replace(text.size() - 4, 4, "A=2\n");
+    CHECK(failure_of_text(text).text.find("'A' is given twice, first as '1'") != std::string::npos);
+}
+
 TEST_CASE("the encoding may stand in the disk database") {
     CHECK(parse("version=1\nddb.encoding = \"GBK\"\n"s + one_extent).encoding == "GBK");
     CHECK(parse("version=1\nencoding=\"UTF-8\"\nddb.encoding = \"GBK\"\n"s + one_extent).encoding == "UTF-8");

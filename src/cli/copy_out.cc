@@ -106,6 +106,16 @@ FillFrom stream_of(int descriptor) {
     };
 }
 
+// None when we stopped listening before the kernel could say it.
+std::optional<int> status_of(PreparedMachine& prepared, const std::exception_ptr& failure) {
+    try {
+        return prepared.run();
+    } catch (const Error&) {
+        if (!failure) throw;
+        return std::nullopt;
+    }
+}
+
 [[noreturn]] void run(CopyOutOptions& options) {
     const Source source = parse_source(options.source);
     options.embedded.image.image = source.image;
@@ -121,12 +131,14 @@ FillFrom stream_of(int descriptor) {
             received =
                 receive_tree(stream, {place.directory.get(), place.name, place.as_given, options.force},
                              [](const std::string& text) { std::cerr << "vmdk-dm: " << text << "\n"; });
+            // To the end of the stream: the kernel has a status to say.
+            for (char rest[4096]; stream(rest, sizeof rest) == sizeof rest;) continue;
         } catch (const Error&) {
             failure = std::current_exception();
         }
     };
-    const int status = prepared.run();
-    if (status != 0) throw ExitStatus{status};
+    const std::optional<int> status = status_of(prepared, failure);
+    if (status && *status != 0) throw ExitStatus{*status};
     if (failure) std::rethrow_exception(failure);
     if (received->failed > 0) throw ExitStatus{static_cast<int>(ErrorKind::system)};
     if (received->existing > 0) throw ExitStatus{static_cast<int>(ErrorKind::busy)};

@@ -258,8 +258,9 @@ class Conversation {
             throw system_error("poll", errno);
         if (deadline_ && Clock::now() >= *deadline_) return false;
         if (polls[0].revents != 0) take_signal();
-        if (polls[1].revents != 0) output_ended();
+        // The status was said before the streams ended.
         if (polls[2].revents != 0) read_words();
+        if (polls[1].revents != 0) output_ended();
         if (polls[3].revents != 0) read_errors();
         if (polls[4].revents != 0) read_log();
         if (polls[5].revents != 0) read_input();
@@ -282,7 +283,7 @@ class Conversation {
         }
     }
 
-    // Before the end of the other streams only when it failed.
+    // Nobody reads any more, so nothing that comes would be of use.
     void output_ended() {
         output_ended_ = true;
         if (!status_) process_.kill();

@@ -32,8 +32,8 @@ struct Sandbox {
 const std::vector<std::string>& covered_directories();
 
 /// The words of bubblewrap's command line up to the "--". Namespaces of its own of every kind, so no network;
-/// no capabilities; no /proc, and of /dev only null; killed when we die. To be seen are /usr, a few files of /etc, and
-/// what `sandbox` says.
+/// no capabilities; no /proc, and of /dev only null; killed when we die. To be seen are /usr, a few files of
+/// /etc, and what `sandbox` says.
 std::vector<std::string> bwrap_words(const Sandbox& sandbox);
 
 /// The words of User-Mode Linux's. Its root is what the sandbox shows, process 1 our own program.

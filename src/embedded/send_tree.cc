@@ -28,14 +28,15 @@ class Sender {
 
     void send(const TreeRecord& record) {
         pending_ += to_bytes(record);
-        if (pending_.size() >= largest_block) flush();
+        if (pending_.size() >= enough) flush();
+    }
+    void send_block(std::uint64_t offset, std::string_view bytes) {
+        pending_ += block_header(offset, bytes.size());
+        flush();
+        write(bytes);
     }
     void flush() {
-        for (std::size_t done = 0; done < pending_.size();) {
-            const ssize_t written = ::write(descriptor_, pending_.data() + done, pending_.size() - done);
-            if (written < 0 && errno != EINTR) throw system_error("cannot hand over", errno);
-            done += static_cast<std::size_t>(std::max<ssize_t>(written, 0));
-        }
+        write(pending_);
         pending_.clear();
     }
 
@@ -44,6 +45,15 @@ class Sender {
     void send_contents(int directory, const std::string& name, const struct stat& facts, std::size_t depth);
 
   private:
+    static constexpr std::size_t enough = 32768;
+
+    void write(std::string_view bytes) const {
+        while (!bytes.empty()) {
+            const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+            if (written < 0 && errno != EINTR) throw system_error("cannot hand over", errno);
+            bytes.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(written, 0)));
+        }
+    }
     void send_directory(int parent, const std::string& name, const struct stat& facts, std::size_t depth);
     void send_file(int directory, const std::string& name, const struct stat& facts);
     void send_link(int directory, const std::string& name, const struct stat& facts);
@@ -52,6 +62,7 @@ class Sender {
 
     int descriptor_;
     std::string pending_;
+    std::string block_ = std::string(largest_block, '\0');
 };
 
 Times modified(const struct stat& facts) {
@@ -136,19 +147,16 @@ std::pair<std::uint64_t, std::uint64_t> next_data(int file, std::uint64_t from, 
 }
 
 bool Sender::send_content(int file, std::uint64_t size) {
-    FileBytes block;
     std::uint64_t at = 0;
     while (at < size) {
         const auto [begin, end] = next_data(file, at, size);
         for (at = begin; at < end;) {
-            block.bytes.resize(std::min<std::uint64_t>(largest_block, end - at));
-            const ssize_t got = ::pread(file, block.bytes.data(), block.bytes.size(), static_cast<off_t>(at));
+            const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(block_.size(), end - at));
+            const ssize_t got = ::pread(file, block_.data(), wanted, static_cast<off_t>(at));
             if (got < 0 && errno == EINTR) continue;
             if (got == 0) errno = EIO;  // shorter than it says
             if (got <= 0) return false;
-            block.bytes.resize(static_cast<std::size_t>(got));
-            block.offset = at;
-            send(block);
+            send_block(at, {block_.data(), static_cast<std::size_t>(got)});
             at += static_cast<std::uint64_t>(got);
         }
         at = std::max(at, end);

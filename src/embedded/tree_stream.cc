@@ -91,7 +91,7 @@ struct ToBytes {
         return Writer().number('F').text(r.name).number(r.mode).times(r.modified).take();
     }
     std::string operator()(const FileBytes& r) const {
-        return Writer().number('B').number(r.offset).text(r.bytes).take();
+        return block_header(r.offset, r.bytes.size()) + r.bytes;
     }
     std::string operator()(const FileEnd& r) const { return Writer().number('E').number(r.size).take(); }
     std::string operator()(const FileFailed& r) const { return Writer().number('X').number(r.error).take(); }
@@ -117,6 +117,10 @@ Entry entry(Reader& reader) {
 }
 
 }  // namespace
+
+std::string block_header(std::uint64_t offset, std::size_t size) {
+    return Writer().number('B').number(offset).number(static_cast<std::uint32_t>(size)).take();
+}
 
 std::string to_bytes(const TreeRecord& record) { return std::visit(ToBytes(), record); }
 

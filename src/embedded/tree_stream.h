@@ -69,6 +69,10 @@ inline constexpr std::size_t deepest_tree =
 
 std::string to_bytes(const TreeRecord& record);
 
+/// The beginning of a FileBytes record, which `size` bytes must follow. For a sender that copies nothing: in
+/// the embedded kernel fresh memory costs more than what is done with it.
+std::string block_header(std::uint64_t offset, std::size_t size);
+
 /// Fills a buffer; gives back less than was asked for only at the end of the stream.
 using FillFrom = std::function<std::size_t(char* buffer, std::size_t size)>;
 

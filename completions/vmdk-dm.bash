@@ -74,7 +74,7 @@ _vmdk_dm() {
         if [[ $cur == -* ]]; then
             _vmdk_dm_words "$cur" -h --help --version
         else
-            _vmdk_dm_words "$cur" attach detach mount umount list info map table compact hash verify cache check \
+            _vmdk_dm_words "$cur" attach detach mount umount shell run copy-out list info map table compact hash verify cache check \
                 overlay filesystems activate deactivate tab generate-cmdline
         fi
         return
@@ -84,6 +84,7 @@ _vmdk_dm() {
     local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
     local device_options=(--name --in-place --strategy --sector-size --overlay --overlay-size --scratch --accept-touched)
     local key_options=(--key-file --key-fd --key)
+    local embedded_options=(--name --sector-size --key-file --cache-dir --mem --timeout --console)
     local options
     case $command in
     attach)
@@ -94,6 +95,8 @@ _vmdk_dm() {
         options=("${image_options[@]}" "${device_options[@]}" "${key_options[@]}" --rw -o --options -t --type --owner --mode --run-dir --cache-dir --progress --no-udev --json)
         ;;
     umount) options=(--no-udev --json) ;;
+    shell | run) options=("${image_options[@]}" "${embedded_options[@]}" --dir --dir-ro) ;;
+    copy-out) options=("${image_options[@]}" "${embedded_options[@]}" --force) ;;
     list) options=(--json --wait-low) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
     map) options=("${image_options[@]}" --overlay --accept-touched --deep --json) ;;
@@ -120,7 +123,7 @@ _vmdk_dm() {
     options+=(-h --help)
 
     case $prev in
-    --allow-path | --search-dir | --run-dir | --cache-dir) _vmdk_dm_directories "$cur"; return ;;
+    --allow-path | --search-dir | --run-dir | --cache-dir | --dir | --dir-ro) _vmdk_dm_directories "$cur"; return ;;
     --format) _vmdk_dm_words "$cur" raw vmdk-delta; return ;;
     --seal | --require-seal | --verify | --table-file) _vmdk_dm_files "$cur"; return ;;
     --image) _vmdk_dm_images "$cur"; return ;;
@@ -133,7 +136,7 @@ _vmdk_dm() {
         while IFS= read -r cur; do COMPREPLY+=("$cur"); done < <(compgen -A user -- "$cur")
         return
         ;;
-    --name | --layer | -o | --options | -t | --type | --mode | -p | --delimiter | --overlay-size | --key-fd | --key | --vg-name) return ;;
+    --name | --layer | -o | --options | -t | --type | --mode | -p | --delimiter | --overlay-size | --key-fd | --key | --vg-name | --mem | --timeout) return ;;
     --overlay)
         compopt -o default 2>/dev/null
         return
@@ -160,7 +163,11 @@ _vmdk_dm() {
         _vmdk_dm_entries "$cur"
         _vmdk_dm_images "$cur"
         ;;
-    attach | info | map | table | hash | check) _vmdk_dm_images "$cur" ;;
+    attach | info | map | table | hash | check | shell) _vmdk_dm_images "$cur" ;;
+    run | copy-out)
+        compopt -o default 2>/dev/null
+        _vmdk_dm_images "$cur"
+        ;;
     overlay)
         if [[ $COMP_CWORD -eq 2 ]]; then
             _vmdk_dm_words "$cur" info discard merge-to

@@ -91,6 +91,9 @@ int run_command_line(int argc, char** argv) {
     add_detach_command(app);
     add_mount_command(app);
     add_umount_command(app);
+    add_shell_command(app);
+    add_run_command(app);
+    add_copy_out_command(app);
     add_list_command(app);
     add_info_command(app);
     add_map_command(app);
@@ -107,6 +110,7 @@ int run_command_line(int argc, char** argv) {
     add_tab_command(app);
     add_generate_cmdline_command(app);
     add_udev_link_command(app);
+    add_embedded_init_command(app);
 
     raise_open_files_limit();
     try {

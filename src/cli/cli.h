@@ -25,6 +25,10 @@ void add_deactivate_command(CLI::App& app);
 void add_tab_command(CLI::App& app);
 void add_generate_cmdline_command(CLI::App& app);
 void add_udev_link_command(CLI::App& app);
+void add_shell_command(CLI::App& app);
+void add_run_command(CLI::App& app);
+void add_copy_out_command(CLI::App& app);
+void add_embedded_init_command(CLI::App& app);
 
 /// Thrown by a command that has said all there is to say, and whose status is not 0 all the same.
 struct ExitStatus {

@@ -1,0 +1,164 @@
+// vmdk-dm copy-out: files and directories out of an image, read by an embedded kernel.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "cli/cli.h"
+#include "cli/embedded_options.h"
+#include "cli/output.h"
+#include "embedded/receive_tree.h"
+
+namespace vmdkdm {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct CopyOutOptions {
+    std::string source;  // IMAGE:VOLUME:/PATH
+    std::string destination;
+    bool force = false;
+    EmbeddedOptions embedded;
+};
+
+struct Source {
+    std::string image;
+    CopyRequest request;
+};
+
+bool exists(const std::string& path) {
+    std::error_code ignored;
+    return fs::exists(path, ignored);
+}
+
+// "2:/etc", "vg0/root:/etc", "disk:/etc", ":/etc" or "/etc".
+CopyRequest parse_request(const std::string& text, const std::string& whole) {
+    if (text.starts_with('/')) return {"", text};
+    const std::size_t colon = text.find(":/");
+    if (colon == std::string::npos)
+        throw Error(ErrorKind::usage,
+                    concat("'", whole,
+                           "' names no path after the volume: IMAGE:VOLUME:/PATH, such as "
+                           "web.vmdk:1:/etc (VOLUME is a partition's number, VG/LV, LABEL=..., "
+                           "UUID=... or disk)"));
+    const std::string volume = text.substr(0, colon);
+    return {volume == "disk" ? "" : volume, text.substr(colon + 1)};
+}
+
+// As for mount, an existing path wins, so that colons may stand in it.
+Source parse_source(const std::string& text) {
+    for (std::size_t colon = text.rfind(':'); colon != std::string::npos && colon > 0;
+         colon = text.rfind(':', colon - 1))
+        if (exists(text.substr(0, colon)) && !fs::is_directory(text.substr(0, colon)))
+            return {text.substr(0, colon), parse_request(text.substr(colon + 1), text)};
+    const std::string image = text.substr(0, text.find(':'));
+    if (exists(text) || fs::is_directory(image))
+        throw Error(ErrorKind::usage, concat("'", text, "' names no path in the image: IMAGE:VOLUME:/PATH"));
+    throw Error(ErrorKind::not_found, concat("there is no image '", image, "'"));
+}
+
+// Where the copy goes: into a directory that is there, under its own name; else it is called as DEST says.
+struct Place {
+    UniqueFd directory;
+    std::string name;
+    std::string as_given;
+};
+
+Place place_of(const CopyOutOptions& options, const CopyRequest& request) {
+    fs::path destination = options.destination;
+    if (fs::is_directory(destination)) {
+        const fs::path path = fs::path(request.path).lexically_normal();
+        const fs::path name = path.has_filename() ? path.filename() : path.parent_path().filename();
+        // The root has no name; what is in it goes into a directory called after the image.
+        destination /= name.empty() ? fs::path(options.embedded.image.image).stem() : name;
+    } else if (!destination.has_filename()) {
+        destination = destination.parent_path();
+    }
+    const std::string name = destination.filename();
+    if (name.empty() || name == "." || name == "..")
+        throw Error(ErrorKind::usage, concat("'", options.destination, "' is no name for a copy"));
+    const fs::path parent = destination.has_parent_path() ? destination.parent_path() : fs::path(".");
+    Place place{UniqueFd(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)), name,
+                destination.string()};
+    if (!place.directory) throw system_error(concat("cannot open '", parent.string(), "'"), errno);
+    if (!options.force && fs::exists(fs::symlink_status(destination)))
+        throw Error(ErrorKind::busy, concat("'", place.as_given, "' is there already (see --force)"));
+    if (::faccessat(place.directory.get(), ".", W_OK, AT_EACCESS) != 0)
+        throw system_error(concat("cannot write to '", parent.string(), "'"), errno);
+    return place;
+}
+
+FillFrom stream_of(int descriptor) {
+    return [descriptor](char* buffer, std::size_t size) {
+        std::size_t filled = 0;
+        while (filled < size) {
+            const ssize_t got = ::read(descriptor, buffer + filled, size - filled);
+            if (got < 0 && errno == EINTR) continue;
+            if (got <= 0) break;
+            filled += static_cast<std::size_t>(got);
+        }
+        return filled;
+    };
+}
+
+// None when we stopped listening before the kernel could say it.
+std::optional<int> status_of(PreparedMachine& prepared, const std::exception_ptr& failure) {
+    try {
+        return prepared.run();
+    } catch (const Error&) {
+        if (!failure) throw;
+        return std::nullopt;
+    }
+}
+
+[[noreturn]] void run(CopyOutOptions& options) {
+    const Source source = parse_source(options.source);
+    options.embedded.image.image = source.image;
+    PreparedMachine prepared(options.embedded);
+    const Place place = place_of(options, source.request);
+    prepared.job.copy = source.request;
+    prepared.machine.takes_input = false;
+    std::optional<Received> received;
+    std::exception_ptr failure;
+    prepared.machine.take_output = [&](int descriptor) {
+        const FillFrom stream = stream_of(descriptor);
+        try {
+            received =
+                receive_tree(stream, {place.directory.get(), place.name, place.as_given, options.force},
+                             [](const std::string& text) { std::cerr << "vmdk-dm: " << text << "\n"; });
+            // To the end of the stream: the kernel has a status to say.
+            for (char rest[4096]; stream(rest, sizeof rest) == sizeof rest;) continue;
+        } catch (const Error&) {
+            failure = std::current_exception();
+        }
+    };
+    const std::optional<int> status = status_of(prepared, failure);
+    if (status && *status != 0) throw ExitStatus{*status};
+    if (failure) std::rethrow_exception(failure);
+    if (received->failed > 0) throw ExitStatus{static_cast<int>(ErrorKind::system)};
+    if (received->existing > 0) throw ExitStatus{static_cast<int>(ErrorKind::busy)};
+    throw ExitStatus{0};
+}
+
+}  // namespace
+
+void add_copy_out_command(CLI::App& app) {
+    CLI::App& command = *app.add_subcommand(
+        "copy-out", "Copy files out of an image, read by an embedded kernel; needs no root");
+    const auto options = std::make_shared<CopyOutOptions>();
+    command
+        .add_option("IMAGE:VOLUME:/PATH", options->source,
+                    "What is copied. VOLUME is a partition's number, VG/LV, LABEL=..., UUID=..., or disk")
+        ->required();
+    command.add_option("DEST", options->destination, "A directory, or the copy's new name")->required();
+    command.add_flag("--force", options->force, "Replace files that are there already, and join directories");
+    add_embedded_options(command, options->embedded);
+    command.callback([options] { run(*options); });
+}
+
+}  // namespace vmdkdm

@@ -1,0 +1,33 @@
+// Outside: makes the files of a stream that came out of the embedded kernel, which an enemy may have written.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "embedded/tree_stream.h"
+
+namespace vmdkdm {
+
+struct ReceiveOptions {
+    int directory = -1;    ///< open, in which the tree is made
+    std::string name;      ///< of its top, whatever it is called in the image
+    std::string as_given;  ///< of the top, for messages
+    bool replace = false;  ///< files that are there already; directories are joined
+};
+
+struct Received {
+    std::uint64_t files = 0;  ///< those and links that were made
+    std::uint64_t bytes = 0;
+    std::uint64_t existing = 0;  ///< left as they were
+    std::uint64_t failed = 0;    ///< could not be read, or not be made
+};
+
+/// Makes files, directories and symbolic links, and nothing else. What is made belongs to the caller, has no
+/// special permission bits, can be read by the caller, and keeps its time; a file appears when it is whole.
+/// No symbolic link is followed, whoever made it. What is left out is told to `tell`, a text for each. Throws
+/// Error (system) when the stream ends early or nothing more can be written, (format) for what is no such
+/// stream.
+Received receive_tree(const FillFrom& stream, const ReceiveOptions& options,
+                      const std::function<void(const std::string&)>& tell);
+
+}  // namespace vmdkdm

@@ -11,7 +11,10 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "compact/damage.h"
+#include "compact/told_progress.h"
 #include "kernel/signals.h"
+#include "reader/check_value.h"
+#include "reader/confined_reader.h"
 #include "vmdk/check.h"
 
 namespace vmdkdm {
@@ -40,12 +43,12 @@ Json counts_of(const FindingList& list) {
     return counts;
 }
 
-void print_as_json(const CheckedImage& checked) {
-    const Findings& findings = checked.findings;
-    print_json({{"image", checked.path},
+void print_as_json(const CheckReport& report) {
+    const Findings& findings = report.findings;
+    print_json({{"image", report.path},
                 {"sound", findings.sound()},
-                {"layers", checked.chain.images.size()},
-                {"files", checked.files},
+                {"layers", report.layers},
+                {"files", report.files},
                 {"faults", as_json(findings.faults)},
                 {"notes", as_json(findings.notes)},
                 {"faultCounts", counts_of(findings.faults)},
@@ -72,13 +75,12 @@ void print_list(const FindingList& list, const std::string& image_path, std::ost
         if (count > 0) out << before << "... and " << count << " more of kind '" << to_string(kind) << "'\n";
 }
 
-void print_as_text(const CheckedImage& checked, const std::string& image) {
-    print_list(checked.findings.notes, checked.path, std::cerr, "vmdk-dm: note: ");
-    print_list(checked.findings.faults, checked.path, std::cout, "");
+void print_as_text(const CheckReport& report, const std::string& image) {
+    print_list(report.findings.notes, report.path, std::cerr, "vmdk-dm: note: ");
+    print_list(report.findings.faults, report.path, std::cout, "");
     std::cout << image << ": "
-              << (checked.findings.sound() ? "sound" : counted(checked.findings.faults.count(), "fault"))
-              << " (" << counted(checked.chain.images.size(), "layer") << ", "
-              << counted(checked.files, "file") << ")\n";
+              << (report.findings.sound() ? "sound" : counted(report.findings.faults.count(), "fault"))
+              << " (" << counted(report.layers, "layer") << ", " << counted(report.files, "file") << ")\n";
 }
 
 // Compressed grains that do not inflate, of every layer: also those that its child hides.
@@ -99,20 +101,36 @@ void check_grains(CheckedImage& checked, FileOpener& opener, const ReadRules& ru
     }
 }
 
+CheckReport check(const CheckOptions& options, FileOpener& opener, const ChainRules& rules) {
+    const std::string& path = options.image.image;
+    CheckReport report;
+    std::vector<std::string> notes;
+    {
+        ProgressReport progress(options.progress);
+        Reading reading{path, opener};
+        reading.powers.threads = options.deep;
+        reading.read = [&](FileOpener& asking, ParentLink& parent, Encoder& value) {
+            CheckedImage checked = check_image(path, asking, rules);
+            ToldProgress told(parent);
+            if (options.deep) check_grains(checked, asking, rules.read, told);
+            encode_report(value, checked);
+        };
+        reading.decode = [&](Decoder& from, const std::vector<FilePtr>&) { report = decode_report(from); };
+        if (options.deep) reading.progress = told_to(progress);
+        notes = read_confined(reading);
+    }
+    print_notes(notes);
+    return report;
+}
+
 void run(const CheckOptions& options) {
     ConfinedOpener opener(open_rules(options.image));
     const ChainRules rules = chain_rules(options.image);
     const SignalDelay delay;
-    CheckedImage checked = with_context(concat("cannot open '", options.image.image, "'"), [&] {
-        CheckedImage found = check_image(options.image.image, opener, rules);
-        if (options.deep) {
-            ProgressReport progress(options.progress);
-            check_grains(found, opener, rules.read, progress);
-        }
-        return found;
-    });
-    options.json ? print_as_json(checked) : print_as_text(checked, options.image.image);
-    if (!checked.findings.sound()) throw ExitStatus{static_cast<int>(ErrorKind::format)};
+    const CheckReport report = with_context(concat("cannot open '", options.image.image, "'"),
+                                            [&] { return check(options, opener, rules); });
+    options.json ? print_as_json(report) : print_as_text(report, options.image.image);
+    if (!report.findings.sound()) throw ExitStatus{static_cast<int>(ErrorKind::format)};
 }
 
 }  // namespace

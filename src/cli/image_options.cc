@@ -5,8 +5,8 @@
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "files/keeping_opener.h"
 #include "plan/names.h"
+#include "reader/confined_reader.h"
 
 namespace vmdkdm {
 namespace {
@@ -108,12 +108,9 @@ OpenImage open_image(const ImageOptions& options) {
     const ChainRules rules = chain_rules(options);
     ConfinedOpener opener(open_rules(options));
     return with_context(concat("cannot open '", options.image, "'"), [&] {
-        std::vector<std::string> notes;
-        ImageChain chain = read_chain(options.image, opener, rules, notes);
-        KeepingOpener extents(opener);
-        for (const Image& image : chain.images) extents.keep(image.file);
-        BlockMap map = map_chain(chain, extents, rules.read, notes);
-        return OpenImage{std::move(chain), std::move(map), std::move(notes), extents.files()};
+        ReadDisk disk = read_disk_confined(options.image, opener, rules);
+        return OpenImage{std::move(disk.chain), std::move(disk.map), std::move(disk.notes),
+                         std::move(disk.files)};
     });
 }
 

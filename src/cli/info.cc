@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "cli/output.h"
+#include "reader/confined_reader.h"
 
 namespace vmdkdm {
 namespace {
@@ -134,15 +135,14 @@ void run(const InfoOptions& options) {
     const std::string& path = options.image.image;
     ConfinedOpener opener(open_rules(options.image));
     with_context(concat("cannot open '", path, "'"), [&] {
-        if (options.chain) {
-            std::vector<std::string> notes;
-            const ImageChain chain = read_chain(path, opener, chain_rules(options.image), notes);
-            print_notes(notes);
+        const ChainRules rules = options.chain ? chain_rules(options.image) : ChainRules();
+        const auto [chain, notes] = read_descriptors_confined(path, opener, rules, options.chain);
+        print_notes(notes);
+        if (options.chain)
             print_chain(chain, options.json);
-        } else {
-            const Image image = read_image(path, opener);
-            options.json ? print_json(image_as_json(image)) : print_as_text(image);
-        }
+        else
+            options.json ? print_json(image_as_json(chain.images.front()))
+                         : print_as_text(chain.images.front());
     });
 }
 

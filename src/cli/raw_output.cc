@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "cli/hash_output.h"
 #include "compact/output_file.h"
+#include "reader/confined_reader.h"
 
 namespace vmdkdm {
 namespace {
@@ -39,13 +40,14 @@ void add_hash_option(CLI::App& command, std::optional<std::string>& hashes) {
 
 std::vector<FileIdentity> files_of_chain(const ImageOptions& options, const OpenImage& opened) {
     std::vector<FileIdentity> found;
-    for (const MappedFile& mapped : opened.map.files()) found.push_back(mapped.file->identity());
+    for (const FilePtr& file : opened.files) found.push_back(file->identity());
+    if (options.chain.layer == 0) return found;
+    // The newer layers' files, for their identities only.
     ImageOptions whole = options;
     whole.chain.layer = 0;
     ConfinedOpener opener(open_rules(whole));
-    std::vector<std::string> ignored;
-    const ImageChain chain = read_chain(whole.image, opener, chain_rules(whole), ignored);
-    for (const Image& image : chain.images) {
+    const ReadChain read = read_descriptors_confined(whole.image, opener, chain_rules(whole), true);
+    for (const Image& image : read.chain.images) {
         found.push_back(image.file->identity());
         if (image.embedding) continue;
         for (const ExtentDescriptor& extent : image.descriptor.extents) {

@@ -13,9 +13,12 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "compact/chunk.h"
+#include "compact/copy_value.h"
 #include "compact/crew.h"
 #include "compact/reflink.h"
 #include "compact/sparse_writer.h"
+#include "compact/told_progress.h"
+#include "confine/confined_child.h"
 
 namespace vmdkdm {
 namespace {
@@ -158,7 +161,20 @@ class DiskCopy {
 
 CopyResult copy_disk(const BlockMap& map, const CopyTarget* target, const CopyOptions& options,
                      Progress& progress) {
-    return DiskCopy(map, target, options, progress).run();
+    // As a part of other work that is confined already.
+    if (is_confined()) return DiskCopy(map, target, options, progress).run();
+    ConfinedTask task;
+    task.worker = "the copier";
+    task.powers = {/*threads=*/true, /*output=*/target != nullptr};
+    for (const MappedFile& mapped : map.files()) task.keep.push_back(mapped.file->fd());
+    if (target != nullptr) task.keep.push_back(target->fd);
+    task.work = [&](ParentLink& parent, Encoder& value) {
+        ToldProgress told(parent);
+        encode_result(value, DiskCopy(map, target, options, told).run(), map);
+    };
+    task.progress = told_to(progress);
+    return run_confined(task).checked(task.worker,
+                                      [&](Decoder& from) { return decode_result(from, map, options); });
 }
 
 }  // namespace vmdkdm

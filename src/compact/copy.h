@@ -49,8 +49,9 @@ struct CopyResult {
     std::vector<Digest> hashes;
 };
 
-/// Without a target the disk is only read. Throws Error: system when reading or writing fails or the file
-/// system has too little room, format or refused for what cannot be read (see allow_damaged).
+/// In a confined child, as compressed grains are inflated. Without a target the disk is only read. Throws
+/// Error: system when reading or writing fails or the file system has too little room, format or refused for
+/// what cannot be read (see allow_damaged).
 CopyResult copy_disk(const BlockMap& map, const CopyTarget* target, const CopyOptions& options,
                      Progress& progress);
 

@@ -13,7 +13,10 @@
 
 #include "base/concat.h"
 #include "compact/copy.h"
+#include "compact/copy_value.h"
 #include "compact/digest.h"
+#include "compact/told_progress.h"
+#include "confine/confined_child.h"
 
 namespace vmdkdm {
 namespace {
@@ -206,7 +209,19 @@ class HashCrew {
 }  // namespace
 
 FileHashes hash_files(const std::vector<FilePtr>& files, const BlockMap* disk, Progress& progress) {
-    return HashCrew(files, disk, progress).run();
+    ConfinedTask task;
+    task.worker = "the hasher";
+    task.powers.threads = true;
+    for (const FilePtr& file : files) task.keep.push_back(file->fd());
+    if (disk != nullptr)
+        for (const MappedFile& mapped : disk->files()) task.keep.push_back(mapped.file->fd());
+    task.work = [&](ParentLink& parent, Encoder& value) {
+        ToldProgress told(parent);
+        encode_hashes(value, HashCrew(files, disk, told).run());
+    };
+    task.progress = told_to(progress);
+    return run_confined(task).checked(task.worker,
+                                      [&](Decoder& from) { return decode_hashes(from, files.size(), disk); });
 }
 
 }  // namespace vmdkdm

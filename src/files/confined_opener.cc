@@ -46,26 +46,33 @@ std::optional<std::string> path_below(const std::string& directory, const std::s
     return path.substr(prefix.size());
 }
 
-// A handle on `relative` below `directory` that can be asked what it is, but not yet read. Nothing when a
-// symlink stands in the way.
-std::optional<UniqueFd> locate_below(const std::string& directory, const std::string& relative) {
-    const UniqueFd root(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!root) throw system_error(concat("'", directory, "'"), errno);
+// A descriptor naming files in more directories than this has them looked up from its own one each time.
+constexpr std::size_t most_directories = 256;
+
+// openat2 with O_PATH, so that what is found can be asked what it is without being opened for reading, and
+// with no symlink on the way; -1 and errno when there is no such thing.
+int look_up(int directory, const std::string& name, std::uint64_t flags, std::uint64_t resolve) {
     struct open_how how = {};
-    how.flags = O_PATH | O_CLOEXEC;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    how.flags = O_PATH | O_CLOEXEC | flags;
+    how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | resolve;
     long fd = -1;
     // EAGAIN: a rename raced with the walk; the kernel asks for another try.
     for (int attempt = 0; attempt < 16; ++attempt) {
-        fd = ::syscall(SYS_openat2, root.get(), relative.c_str(), &how, sizeof how);
+        fd = ::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how);
         if (fd >= 0 || errno != EAGAIN) break;
     }
-    if (fd < 0 && errno == ELOOP) return std::nullopt;
     if (fd < 0 && errno == ENOSYS)
         throw Error(ErrorKind::system,
                     "this kernel has no openat2 (Linux 5.6), so files cannot be opened safely");
-    if (fd < 0) throw system_error(concat("'", directory, "/", relative, "'"), errno);
-    UniqueFd located(static_cast<int>(fd));
+    return static_cast<int>(fd);
+}
+
+// A handle on `name` below `directory`. Nothing when a symlink stands in the way.
+std::optional<UniqueFd> look_up_below(const UniqueFd& directory, const std::string& name, std::uint64_t flags,
+                                      const std::string& path) {
+    UniqueFd located(look_up(directory.get(), name, flags, RESOLVE_BENEATH));
+    if (!located && errno == ELOOP) return std::nullopt;
+    if (!located) throw system_error(concat("'", path, "'"), errno);
     // O_PATH opens a symlink itself when it is the last component.
     struct stat status = {};
     if (::fstat(located.get(), &status) != 0) throw system_error("fstat", errno);
@@ -125,10 +132,42 @@ ConfinedOpener::ConfinedOpener(const OpenRules& rules) : allow_devices_(rules.al
     }
 }
 
+// Opened by its path here, and from then on the one that was opened.
+const UniqueFd& ConfinedOpener::directory(const std::string& path) {
+    const auto known = directories_.find(path);
+    if (known != directories_.end()) return known->second;
+    UniqueFd opened(look_up(AT_FDCWD, path, O_DIRECTORY, 0));
+    if (!opened) throw system_error(concat("'", path, "'"), errno);
+    return directories_.emplace(path, std::move(opened)).first->second;
+}
+
+// A handle on `relative` below the directory `root`; nothing when a symlink stands in the way. The directory
+// of the file itself is kept too: it is where the names in that file are looked up.
+std::optional<UniqueFd> ConfinedOpener::locate_below(const std::string& root, const std::string& relative) {
+    const std::string path = concat(root, "/", relative);
+    const fs::path name = fs::path(relative).filename();
+    const std::string below = fs::path(relative).parent_path().string();
+    if (name.empty() || below.empty()) return look_up_below(directory(root), relative, 0, path);
+    const std::string holder = (fs::path(root) / below).string();
+    if (!directories_.contains(holder)) {
+        if (directories_.size() >= most_directories) return look_up_below(directory(root), relative, 0, path);
+        std::optional<UniqueFd> found = look_up_below(directory(root), below, O_DIRECTORY, path);
+        if (!found) return std::nullopt;
+        directories_.emplace(holder, std::move(*found));
+    }
+    return look_up_below(directories_.at(holder), name.string(), 0, path);
+}
+
 FilePtr ConfinedOpener::open_image(const std::string& path) {
     const std::string real = real_path(path);
     image_roots_.push_back({directory_of(real), directory_of(normal_absolute(path))});
-    const UniqueFd located = locate(real);
+    const fs::path name = fs::path(real).filename();
+    if (name.empty()) throw Error(ErrorKind::refused, concat("'", path, "' is a directory"));
+    // Out of the directory in which its extents will be looked up.
+    const std::optional<UniqueFd> found = locate_below(directory_of(real), name.string());
+    if (!found)
+        throw Error(ErrorKind::busy, concat("'", path, "' became a symbolic link while it was opened"));
+    const UniqueFd& located = *found;
     if (is_block_device(located))
         throw Error(ErrorKind::refused, concat("'", path, "' is a block device, not an image"));
     return open_located(located, real, /*allow_devices=*/false);

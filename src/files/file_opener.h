@@ -17,6 +17,10 @@ class FileOpener {
     /// The file that `from` calls `name`: relative to the directory of `from`, or absolute. Throws Error
     /// not_found when there is no such file and refused when the rules do not let it be opened.
     virtual FilePtr open_beside(const File& from, const std::string& name) = 0;
+
+    /// To be called before names are converted from this character set (iconv's name for it), which the C
+    /// library loads from a file of its own.
+    virtual void need_encoding(const std::string& /*name*/) {}
 };
 
 }  // namespace vmdkdm

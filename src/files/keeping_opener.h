@@ -19,6 +19,8 @@ class KeepingOpener : public FileOpener {
         return keep(opener_.open_beside(from, name));
     }
 
+    void need_encoding(const std::string& name) override { opener_.need_encoding(name); }
+
     FilePtr keep(FilePtr file) {
         if (identities_.insert(file->identity()).second) files_.push_back(file);
         return file;

@@ -3,45 +3,56 @@
 
 #include <blkid/blkid.h>
 
-#include <memory>
-
 #include "base/error.h"
+#include "kernel/confined_probe.h"
 #include "kernel/linux_kernel.h"
 
 namespace vmdkdm {
 namespace {
 
-std::string value_of(blkid_probe probe, const char* name) {
-    const char* value = nullptr;
-    return ::blkid_probe_lookup_value(probe, name, &value, nullptr) == 0 ? value : "";
+enum class Found : std::uint64_t { nothing, content, ambiguous };
+
+constexpr const char* values[] = {"TYPE", "USAGE", "LABEL", "UUID", "VERSION"};
+
+Found look(blkid_probe probe) {
+    ::blkid_probe_enable_superblocks(probe, 1);
+    ::blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE | BLKID_SUBLKS_LABEL |
+                                                   BLKID_SUBLKS_UUID | BLKID_SUBLKS_VERSION);
+    switch (::blkid_do_safeprobe(probe)) {
+        case 0:
+            return Found::content;
+        case 1:
+            return Found::nothing;
+        case -2:
+            return Found::ambiguous;
+        default:
+            throw Error(ErrorKind::system, "libblkid cannot read the device");
+    }
+}
+
+void encode_content(blkid_probe probe, Encoder& to) {
+    const Found found = look(probe);
+    to.number(static_cast<std::uint64_t>(found));
+    if (found != Found::content) return;
+    for (const char* const name : values) to.text(probed_value(probe, name));
+}
+
+std::optional<VolumeContent> decode_content(Decoder& from) {
+    const auto found =
+        static_cast<Found>(from.number(static_cast<std::uint64_t>(Found::ambiguous), "what was found"));
+    if (found == Found::nothing) return std::nullopt;
+    if (found == Found::ambiguous) return VolumeContent{ambiguous_content, "", "", "", ""};
+    VolumeContent content;
+    for (std::string* const value :
+         {&content.type, &content.usage, &content.label, &content.uuid, &content.version})
+        *value = harmless(from.text(max_probed_text));
+    return content;
 }
 
 }  // namespace
 
 std::optional<VolumeContent> LinuxKernel::probe_content(const HeldDevice& device) {
-    const std::unique_ptr<blkid_struct_probe, decltype(&::blkid_free_probe)> probe(::blkid_new_probe(),
-                                                                                   &::blkid_free_probe);
-    if (!probe || ::blkid_probe_set_device(probe.get(), device.fd(), 0, 0) != 0)
-        throw Error(ErrorKind::system, "libblkid cannot read the device");
-    ::blkid_probe_enable_superblocks(probe.get(), 1);
-    ::blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE |
-                                                         BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID |
-                                                         BLKID_SUBLKS_VERSION);
-    constexpr int found = 0;
-    constexpr int nothing = 1;
-    constexpr int ambivalent = -2;
-    switch (::blkid_do_safeprobe(probe.get())) {
-        case found:
-            return VolumeContent{value_of(probe.get(), "TYPE"), value_of(probe.get(), "USAGE"),
-                                 value_of(probe.get(), "LABEL"), value_of(probe.get(), "UUID"),
-                                 value_of(probe.get(), "VERSION")};
-        case ambivalent:
-            return VolumeContent{ambiguous_content, "", "", "", ""};
-        case nothing:
-            return std::nullopt;
-        default:
-            throw Error(ErrorKind::system, "libblkid cannot read the device");
-    }
+    return probe_confined({device.fd(), 0, "the device", encode_content}).checked(prober, decode_content);
 }
 
 }  // namespace vmdkdm

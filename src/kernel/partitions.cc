@@ -3,17 +3,19 @@
 
 #include <algorithm>
 #include <iomanip>
-#include <memory>
+#include <set>
+#include <sstream>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "kernel/confined_probe.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/target_device.h"
 
 namespace vmdkdm {
 namespace {
 
-std::string text_or_empty(const char* text) { return text == nullptr ? "" : text; }
+std::string_view text_or_empty(const char* text) { return text == nullptr ? "" : text; }
 
 std::string type_of(blkid_partition partition) {
     if (const char* type = ::blkid_partition_get_type_string(partition)) return type;
@@ -22,56 +24,79 @@ std::string type_of(blkid_partition partition) {
     return type.str();
 }
 
-}  // namespace
-
-std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk,
-                                                     std::uint32_t logical_sector_size) {
-    const std::unique_ptr<blkid_struct_probe, decltype(&::blkid_free_probe)> probe(::blkid_new_probe(),
-                                                                                   &::blkid_free_probe);
-    if (!probe || ::blkid_probe_set_device(probe.get(), disk.fd(), 0, 0) != 0)
-        throw Error(ErrorKind::system, "libblkid cannot read the disk");
-    ::blkid_probe_set_sectorsize(probe.get(), logical_sector_size);
-    ::blkid_probe_enable_superblocks(probe.get(), 0);
-    ::blkid_probe_enable_partitions(probe.get(), 1);
-
-    std::vector<Partition> partitions;
-    const blkid_partlist list = ::blkid_probe_get_partitions(probe.get());
+void encode_partitions(blkid_probe probe, Encoder& to) {
+    ::blkid_probe_enable_superblocks(probe, 0);
+    ::blkid_probe_enable_partitions(probe, 1);
+    const blkid_partlist list = ::blkid_probe_get_partitions(probe);
     const int count = list == nullptr ? 0 : ::blkid_partlist_numof_partitions(list);
+    to.number(static_cast<std::uint64_t>(count));
     for (int i = 0; i < count; ++i) {
         const blkid_partition found = ::blkid_partlist_get_partition(list, i);
-        Partition partition;
-        partition.number = static_cast<unsigned>(::blkid_partition_get_partno(found));
-        // libblkid counts in 512 bytes whatever the logical sector is.
-        partition.start = Sectors(static_cast<std::uint64_t>(::blkid_partition_get_start(found)));
-        partition.size = Sectors(static_cast<std::uint64_t>(::blkid_partition_get_size(found)));
-        partition.extended = ::blkid_partition_is_extended(found) != 0;
-        partition.type = type_of(found);
-        partition.label = text_or_empty(::blkid_partition_get_name(found));
-        partition.uuid = text_or_empty(::blkid_partition_get_uuid(found));
-        partitions.push_back(std::move(partition));
+        to.number(static_cast<std::uint64_t>(::blkid_partition_get_partno(found)));
+        to.number(static_cast<std::uint64_t>(::blkid_partition_get_start(found)));
+        to.number(static_cast<std::uint64_t>(::blkid_partition_get_size(found)));
+        to.number(::blkid_partition_is_extended(found) != 0 ? 1 : 0);
+        to.text(type_of(found));
+        to.text(text_or_empty(::blkid_partition_get_name(found)));
+        to.text(text_or_empty(::blkid_partition_get_uuid(found)));
+    }
+}
+
+// Where they lie, and whether that is on the disk, is for the caller to see.
+Partition decode_partition(Decoder& from) {
+    Partition partition;
+    partition.number = from.integer<unsigned>("the number of a partition");
+    // libblkid counts in 512 bytes whatever the logical sector is.
+    partition.start = Sectors(from.number());
+    partition.size = Sectors(from.number());
+    partition.extended = from.flag();
+    partition.type = harmless(from.text(max_probed_text));
+    partition.label = harmless(from.text(max_probed_text));
+    partition.uuid = harmless(from.text(max_probed_text));
+    return partition;
+}
+
+std::vector<Partition> decode_partitions(Decoder& from) {
+    std::vector<Partition> partitions;
+    std::set<unsigned> numbers;
+    for (std::size_t left = from.count(7 * sizeof(std::uint64_t), "the number of partitions"); left > 0;
+         --left) {
+        partitions.push_back(decode_partition(from));
+        if (!numbers.insert(partitions.back().number).second)
+            throw BadValue("two partitions have one number");
     }
     std::sort(partitions.begin(), partitions.end(),
               [](const Partition& a, const Partition& b) { return a.number < b.number; });
     return partitions;
 }
 
-std::string signature_on(int fd) {
-    const std::unique_ptr<blkid_struct_probe, decltype(&::blkid_free_probe)> probe(::blkid_new_probe(),
-                                                                                   &::blkid_free_probe);
-    if (!probe || ::blkid_probe_set_device(probe.get(), fd, 0, 0) != 0)
-        throw Error(ErrorKind::system, "libblkid cannot read the device");
-    ::blkid_probe_enable_superblocks(probe.get(), 1);
-    ::blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_TYPE);
-    ::blkid_probe_enable_partitions(probe.get(), 1);
-    const int found = ::blkid_do_safeprobe(probe.get());
+std::string signature_of(blkid_probe probe) {
+    ::blkid_probe_enable_superblocks(probe, 1);
+    ::blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE);
+    ::blkid_probe_enable_partitions(probe, 1);
+    const int found = ::blkid_do_safeprobe(probe);
     if (found == 1) return "";
     if (found == -2) return "several signatures";
     if (found != 0) throw Error(ErrorKind::system, "libblkid cannot read the device");
-    const char* type = nullptr;
-    if (::blkid_probe_lookup_value(probe.get(), "TYPE", &type, nullptr) == 0) return type;
-    if (::blkid_probe_lookup_value(probe.get(), "PTTYPE", &type, nullptr) == 0)
+    if (const std::string type = probed_value(probe, "TYPE"); !type.empty()) return type;
+    if (const std::string type = probed_value(probe, "PTTYPE"); !type.empty())
         return concat("a partition table (", type, ")");
     return "a signature";
+}
+
+}  // namespace
+
+std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk,
+                                                     std::uint32_t logical_sector_size) {
+    return probe_confined({disk.fd(), logical_sector_size, "the disk", encode_partitions})
+        .checked(prober, decode_partitions);
+}
+
+std::string signature_on(int fd) {
+    const auto encode = [](blkid_probe probe, Encoder& to) { to.text(signature_of(probe)); };
+    return probe_confined({fd, 0, "the device", encode}).checked(prober, [](Decoder& from) {
+        return harmless(from.text(max_probed_text));
+    });
 }
 
 }  // namespace vmdkdm

@@ -54,6 +54,15 @@ std::vector<std::string> file_name_candidates(const std::string& name, const std
     return candidates;
 }
 
+std::vector<std::string> file_name_candidates(const std::string& name, const std::string& encoding,
+                                              FileOpener& opener) {
+    if (!encoding.empty() && !is_ascii(name)) opener.need_encoding(encoding);
+    return file_name_candidates(name, encoding);
+}
+
+// A converter that stays open keeps the C library's module for it.
+void load_encoding(const std::string& encoding) { ::iconv_open("UTF-8", encoding.c_str()); }
+
 bool is_windows_device(const std::string& name) { return name.starts_with("\\\\.\\"); }
 
 }  // namespace vmdkdm

@@ -4,12 +4,22 @@
 #include <string>
 #include <vector>
 
+#include "files/file_opener.h"
+
 namespace vmdkdm {
 
 /// The names to try for `name`, best first: converted from `encoding` (a name such as "windows-1252" or
 /// "GBK"; may be empty) to UTF-8, the bytes as they are, and both with `\` as `/`. The conversion comes
 /// before the separators: in Shift_JIS, GBK and Big5 the second byte of a character can be a backslash.
 std::vector<std::string> file_name_candidates(const std::string& name, const std::string& encoding);
+
+/// The same; `opener` is told first when there is something to convert.
+std::vector<std::string> file_name_candidates(const std::string& name, const std::string& encoding,
+                                              FileOpener& opener);
+
+/// Loads what a conversion from `encoding` takes, for as long as the process lives. Nothing happens when
+/// there is no such character set.
+void load_encoding(const std::string& encoding);
 
 /// Whether `name` is a device of a Windows host: \\.\PhysicalDrive0.
 bool is_windows_device(const std::string& name);

@@ -56,6 +56,9 @@ class FindingList {
         if (++counts_[kind] <= max_findings_of_a_kind) kept_.push_back({kind, file, offset, text()});
     }
 
+    /// So many more that are not kept.
+    void count_more(FindingKind kind, std::uint64_t count) { counts_[kind] += count; }
+
     const std::vector<Finding>& kept() const { return kept_; }
     /// Of every kind that was found, how many.
     const std::map<FindingKind, std::uint64_t>& counts() const { return counts_; }

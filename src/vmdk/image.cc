@@ -207,7 +207,8 @@ FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, Fil
         throw Error(ErrorKind::format,
                     concat("'", printable(extent.file_name), "' is a device of a Windows host"));
     std::optional<Error> first_error;
-    for (const std::string& name : file_name_candidates(extent.file_name, image.descriptor.encoding)) {
+    for (const std::string& name :
+         file_name_candidates(extent.file_name, image.descriptor.encoding, opener)) {
         try {
             return opener.open_beside(*image.file, name);
         } catch (const Error& error) {

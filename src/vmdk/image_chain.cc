@@ -12,9 +12,6 @@
 namespace vmdkdm {
 namespace {
 
-// ESXi supports 32 snapshots; a chain this long is a mistake or an attack.
-constexpr std::size_t max_links = 256;
-
 struct SplitPath {
     std::string directory;  // the last one only: "base" of /vms/base/disk.vmdk
     std::string base_name;
@@ -60,7 +57,7 @@ class ParentFinder {
         if (hint.empty())
             throw Error(ErrorKind::format, concat("'", child_.path, "' has a parent (CID ", wanted(),
                                                   "), but does not say where it is"));
-        for (const std::string& name : file_name_candidates(hint, child_.descriptor.encoding))
+        for (const std::string& name : file_name_candidates(hint, child_.descriptor.encoding, opener_))
             for (const std::string& candidate : parent_candidates(name, rules_.search_dirs))
                 if (std::optional<Image> parent = try_candidate(candidate, candidate == name))
                     return std::move(*parent);

@@ -9,6 +9,9 @@
 
 namespace vmdkdm {
 
+/// ESXi supports 32 snapshots; a chain longer than this is a mistake or an attack.
+inline constexpr std::size_t max_links = 256;
+
 struct ChainRules {
     ReadRules read;
     std::vector<std::string> search_dirs;  ///< where parents are looked for besides the child's own directory

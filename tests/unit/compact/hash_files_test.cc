@@ -1,10 +1,13 @@
 #include "compact/hash_files.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <thread>
 
 #include "compact/digest.h"
 #include "files/local_file.h"
@@ -39,6 +42,23 @@ struct Told : Progress {
         done.push_back(now);
         total = all;
     }
+};
+
+// A number that this process and its confined child both see.
+class SharedNumber {
+  public:
+    SharedNumber()
+        : number_(static_cast<std::atomic<int>*>(
+              ::mmap(nullptr, sizeof *number_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+        REQUIRE(number_ != MAP_FAILED);
+    }
+    ~SharedNumber() { ::munmap(number_, sizeof *number_); }
+    SharedNumber(const SharedNumber&) = delete;
+    SharedNumber& operator=(const SharedNumber&) = delete;
+    std::atomic<int>& operator*() const { return *number_; }
+
+  private:
+    std::atomic<int>* number_;
 };
 
 // A file whose every read fails, or does something to it first.
@@ -107,10 +127,10 @@ TEST_CASE("the disk is hashed with its zeros, and what cannot be read counts as 
 
 TEST_CASE("a disk that is one of the files from end to end is not read a second time") {
     MemoryFiles memory;
-    int reads = 0;
+    const SharedNumber reads;
     const FilePtr other = memory.add("/other", numbered(5, 3));
     const FilePtr file =
-        std::make_shared<DisturbedFile>(memory.add("/flat", numbered(0, 10)), [&] { ++reads; });
+        std::make_shared<DisturbedFile>(memory.add("/flat", numbered(0, 10)), [&] { ++*reads; });
     const std::uint64_t from = GENERATE(0, 1);
     BlockMap::Builder builder;
     builder.append(Sectors(10 - from), Stored{builder.add_file(file, 0), Sectors(from)});
@@ -119,7 +139,7 @@ TEST_CASE("a disk that is one of the files from end to end is not read a second 
     const FileHashes hashes = hash_files({other, file}, &map, progress);
     REQUIRE(hashes.disk);
     CHECK(hashes.disk->sha256 == sha256(numbered(from, 10 - from)));
-    CHECK(reads == (from == 0 ? 1 : 2));
+    CHECK(*reads == (from == 0 ? 1 : 2));
 }
 
 TEST_CASE("a file that cannot be read keeps no other from being hashed") {
@@ -156,9 +176,20 @@ TEST_CASE("a file that is written while it is hashed has no hash") {
     CHECK(quiet.files[0].modified->tv_sec == 1000);
     CHECK(quiet.files[0].modified->tv_nsec == 5);
 
-    const FilePtr written = std::make_shared<DisturbedFile>(
-        file, [&path] { std::ofstream(path, std::ios::in | std::ios::out) << "x"; });
+    // The child, which can open nothing, has it written to by this process.
+    enum Turn { nobodys, writers, readers };
+    const SharedNumber turn;
+    std::thread writer([&] {
+        while (*turn != writers) std::this_thread::yield();
+        std::ofstream(path, std::ios::in | std::ios::out) << "x";
+        *turn = readers;
+    });
+    const FilePtr written = std::make_shared<DisturbedFile>(file, [&turn] {
+        *turn = writers;
+        while (*turn != readers) std::this_thread::yield();
+    });
     const FileHashes hashes = hash_files({written}, nullptr, progress);
+    writer.join();
     REQUIRE(hashes.files[0].error);
     CHECK(hashes.files[0].error->kind() == ErrorKind::busy);
     CHECK(hashes.files[0].error->what() == "'" + path + "' was written while it was read");

@@ -1,0 +1,311 @@
+#include "confine/confined_child.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <exception>
+
+#include "base/concat.h"
+
+namespace vmdkdm {
+namespace {
+
+constexpr int progress_interval_ms = 100;
+constexpr std::size_t max_error_text = 32 << 10;
+
+// The first number of a message.
+enum class Kind : std::uint64_t { ready, request, progress, done, failed, answer };
+
+UniqueFd make_value_file() {
+    constexpr unsigned noexec = 8;  // MFD_NOEXEC_SEAL, since Linux 6.3
+    UniqueFd fd(::memfd_create("vmdk-dm", MFD_CLOEXEC | MFD_ALLOW_SEALING | noexec));
+    if (!fd) fd.reset(::memfd_create("vmdk-dm", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!fd) throw system_error("memfd_create", errno);
+    return fd;
+}
+
+void encode_error(Encoder& to, const std::exception& error) {
+    const auto* ours = dynamic_cast<const Error*>(&error);
+    to.number(static_cast<std::uint64_t>(ours != nullptr ? ours->kind() : ErrorKind::system));
+    to.number(dynamic_cast<const TextError*>(&error) != nullptr ? 1 : 0);
+    to.text(std::string_view(error.what()).substr(0, max_error_text));
+}
+
+ErrorKind decode_error_kind(Decoder& from) {
+    switch (const auto kind = static_cast<ErrorKind>(from.number())) {
+        case ErrorKind::system:
+        case ErrorKind::usage:
+        case ErrorKind::format:
+        case ErrorKind::refused:
+        case ErrorKind::busy:
+        case ErrorKind::not_found:
+        case ErrorKind::changed:
+            return kind;
+    }
+    throw BadValue("there is no such kind of error");
+}
+
+[[noreturn]] void throw_error(Decoder& from) {
+    const ErrorKind kind = decode_error_kind(from);
+    const bool in_text = from.flag();
+    const std::string text = harmless(from.text(max_error_text), in_text);
+    from.expect_end();
+    if (in_text) throw TextError(text);
+    throw Error(kind, text);
+}
+
+Encoder message_of(Kind kind) {
+    Encoder message;
+    message.number(static_cast<std::uint64_t>(kind));
+    return message;
+}
+
+// The child: never returns, and runs no destructor or exit handler of the parent's.
+class Child {
+  public:
+    Child(const ConfinedTask& task, Channel channel, int value_fd, pid_t parent)
+        : task_(task), channel_(std::move(channel)), value_fd_(value_fd), parent_(parent) {}
+
+    [[noreturn]] void run() {
+        Encoder last = message_of(Kind::done);
+        try {
+            give_up_powers();
+            ParentLink link(channel_);
+            Encoder value(value_fd_);
+            task_.work(link, value);
+            value.flush();
+        } catch (const std::exception& error) {
+            last = message_of(Kind::failed);
+            encode_error(last, error);
+        }
+        try {
+            channel_.send(last.bytes());
+        } catch (const std::exception&) {
+            // Nobody is left who could be told.
+        }
+        ::_exit(0);
+    }
+
+  private:
+    void give_up_powers() {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        if (::getppid() != parent_) ::_exit(0);  // it died before
+        if (task_.before) task_.before();
+        std::vector<int> keep = task_.keep;
+        keep.push_back(channel_.fd());
+        keep.push_back(value_fd_);
+        Encoder ready = message_of(Kind::ready);
+        ready.text(confine(task_.powers, keep));
+        channel_.send(ready.bytes());
+    }
+
+    const ConfinedTask& task_;
+    Channel channel_;
+    int value_fd_;
+    pid_t parent_;
+};
+
+// The parent's hold on a child; when it goes, the child does.
+class ChildProcess {
+  public:
+    explicit ChildProcess(pid_t process) : process_(process) {}
+    ~ChildProcess() { end(); }
+    ChildProcess(const ChildProcess&) = delete;
+    ChildProcess& operator=(const ChildProcess&) = delete;
+
+    // The status that it ended with. It has no more to say, so that it need not end by itself: if it is
+    // ending, that is what it ended with.
+    int end() {
+        if (process_ <= 0) return status_;
+        ::kill(process_, SIGKILL);
+        while (::waitpid(process_, &status_, 0) < 0 && errno == EINTR) continue;
+        process_ = -1;
+        return status_;
+    }
+
+  private:
+    pid_t process_;
+    int status_ = 0;
+};
+
+Error end_without_answer(const std::string& worker, int status) {
+    if (!WIFSIGNALED(status))
+        return {ErrorKind::system,
+                concat(worker, " ended without an answer (status ", WEXITSTATUS(status), ")")};
+    const int signal = WTERMSIG(status);
+    if (signal == SIGKILL)
+        return {ErrorKind::system,
+                concat(worker, " was killed, as the kernel does when memory runs out; nothing was done")};
+    return {ErrorKind::format,
+            concat("it made ", worker, " end with signal ", signal, " (",
+                   signal == SIGSYS ? "a system call that it has no use for" : ::strsignal(signal),
+                   "): this is a bug in vmdk-dm; nothing was done")};
+}
+
+// The parent, as long as the child works.
+class Parent {
+  public:
+    Parent(const ConfinedTask& task, const Channel& channel) : task_(task), channel_(channel) {}
+
+    // True when the child has handed back its value, false when it died. Throws what it threw.
+    bool attend() {
+        for (;;) {
+            if (task_.progress && !channel_.wait(progress_interval_ms)) {
+                task_.progress(done_, total_);
+                continue;
+            }
+            const std::optional<Message> message = channel_.receive_without_fd();
+            if (!message) return false;
+            Decoder from(message->bytes);
+            if (take(from)) return true;
+        }
+    }
+
+    const std::string& unfiltered() const { return unfiltered_; }
+
+  private:
+    bool take(Decoder& from) {
+        const auto kind = static_cast<Kind>(from.number());
+        // Told before it has read anything, so it is true; what is told later is not heard.
+        if (kind == Kind::ready && !ready_) {
+            ready_ = true;
+            unfiltered_ = harmless(from.text(max_error_text));
+            return false;
+        }
+        switch (kind) {
+            case Kind::request:
+                answer(from);
+                return false;
+            case Kind::progress:
+                take_progress(from);
+                return false;
+            case Kind::done:
+                from.expect_end();
+                return true;
+            case Kind::failed:
+                throw_error(from);
+            case Kind::ready:
+            case Kind::answer:
+                break;
+        }
+        throw BadValue("there is no such message");
+    }
+
+    void answer(Decoder& from) {
+        if (!task_.serve) throw BadValue("it asked for something");
+        if (++requests_ > task_.most_requests)
+            throw BadValue(concat("it asked more than ", task_.most_requests, " times"));
+        Encoder message;
+        int fd = -1;
+        try {
+            const Reply reply = task_.serve(from);
+            message = message_of(Kind::answer);
+            message.append(reply.value);
+            fd = reply.fd;
+        } catch (const Error& error) {
+            message = message_of(Kind::failed);
+            encode_error(message, error);
+        }
+        try {
+            channel_.send(message.bytes(), fd);
+        } catch (const Error&) {
+            // It died; the next thing to be received is the end.
+        }
+    }
+
+    void take_progress(Decoder& from) {
+        done_ = from.number();
+        total_ = from.number();
+        from.expect_end();
+        if (total_ != 0) done_ = std::min(done_, total_);
+        if (task_.progress) task_.progress(done_, total_);
+    }
+
+    const ConfinedTask& task_;
+    const Channel& channel_;
+    bool ready_ = false;
+    std::string unfiltered_;
+    std::uint64_t requests_ = 0;
+    std::uint64_t done_ = 0;
+    std::uint64_t total_ = 0;
+};
+
+}  // namespace
+
+Message ParentLink::ask(const Encoder& request) {
+    Encoder message = message_of(Kind::request);
+    message.append(request);
+    if (message.bytes().size() > Channel::max_message)
+        throw Error(ErrorKind::format, "a name in it is far too long");
+    channel_.send(message.bytes());
+    std::optional<Message> reply = channel_.receive();
+    if (!reply) ::_exit(0);  // the parent is gone
+    Decoder from(reply->bytes);
+    if (static_cast<Kind>(from.number()) == Kind::failed) throw_error(from);
+    reply->bytes.erase(reply->bytes.begin(), reply->bytes.begin() + sizeof(std::uint64_t));
+    return std::move(*reply);
+}
+
+void ParentLink::tell_progress(std::uint64_t done, std::uint64_t total) {
+    Encoder message = message_of(Kind::progress);
+    message.number(done);
+    message.number(total);
+    channel_.send(message.bytes());
+}
+
+HandedBack::HandedBack(UniqueFd fd) {
+    // Fails as long as anybody could still write to it.
+    if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) != 0)
+        throw system_error("cannot seal what was handed back", errno);
+    struct stat status = {};
+    if (::fstat(fd.get(), &status) != 0) throw system_error("fstat", errno);
+    if (status.st_size == 0) return;
+    const auto size = static_cast<std::size_t>(status.st_size);
+    void* const start = ::mmap(nullptr, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
+    if (start == MAP_FAILED) throw system_error("cannot map what was handed back", errno);
+    bytes_ = {static_cast<const std::byte*>(start), size};
+}
+
+HandedBack::~HandedBack() {
+    if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+Error impossible_answer(const std::string& worker, const BadValue& error) {
+    return {ErrorKind::format, concat("it made ", worker, " answer what cannot be (", error.what(),
+                                      "): this is a bug in vmdk-dm; nothing was done")};
+}
+
+HandedBack run_confined(const ConfinedTask& task) {
+    auto [ours, theirs] = Channel::pair();
+    UniqueFd value = make_value_file();
+    const pid_t parent = ::getpid();
+    const pid_t process = ::fork();
+    if (process < 0) throw system_error("fork", errno);
+    if (process == 0) {
+        ours.close();
+        Child(task, std::move(theirs), value.get(), parent).run();
+    }
+    ChildProcess child(process);
+    theirs.close();
+    Parent here(task, ours);
+    try {
+        const bool answered = here.attend();
+        const int status = child.end();
+        if (!answered) throw end_without_answer(task.worker, status);
+    } catch (const BadValue& error) {
+        throw impossible_answer(task.worker, error);
+    }
+    HandedBack handed_back(std::move(value));
+    handed_back.set_unfiltered(here.unfiltered());
+    return handed_back;
+}
+
+}  // namespace vmdkdm

@@ -1,0 +1,107 @@
+// Runs work on bytes that strangers made in a child process that can do nothing but compute (confinement.h),
+// answers what it asks for, and takes over the value that it hands back. A fork and not a program of its own:
+// it costs a millisecond, and the work is called as any function is.
+//
+//     parent                                  child
+//     run_confined(task) ---- fork ---------> task.before(); confine(); task.work()
+//     task.serve(request)  <- request ------- link.ask()
+//                          -- reply, fd ---->
+//     task.progress()      <- how far ------- link.tell_progress()
+//     the value            <- done ---------- (its bytes stand in a memfd)
+//
+// What comes back is not to be believed: the child may have been taken over by the bytes that it read.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "confine/channel.h"
+#include "confine/confinement.h"
+#include "confine/value.h"
+
+namespace vmdkdm {
+
+/// The child's side.
+class ParentLink {
+  public:
+    explicit ParentLink(const Channel& channel) : channel_(channel) {}
+
+    /// What the parent's `serve` says. Throws Error: what `serve` threw, or the parent is gone.
+    Message ask(const Encoder& request);
+    void tell_progress(std::uint64_t done, std::uint64_t total);
+
+  private:
+    const Channel& channel_;
+};
+
+/// The parent's answer to a request.
+struct Reply {
+    Encoder value;
+    int fd = -1;  ///< a descriptor of the parent's that the child gets a copy of
+};
+
+/// Requests that a child may make. More than any image needs: 256 links of 32,768 extents would be 8 million,
+/// but no process can have that many files open.
+inline constexpr std::uint64_t max_requests = 2'000'000;
+
+struct ConfinedTask {
+    std::string worker;  ///< "the reader", for messages
+    Powers powers;
+    std::vector<int> keep;         ///< descriptors that the child keeps
+    std::function<void()> before;  ///< in the child, before it is confined; may be none
+    std::function<void(ParentLink&, Encoder&)> work;
+    /// May throw Error, which then is thrown in the child, and anything else, which ends the child and is
+    /// thrown by run_confined. None: the child has nothing to ask.
+    std::function<Reply(Decoder& request)> serve;
+    std::uint64_t most_requests = max_requests;
+    /// About ten times a second, with what the child told last. May throw, which ends the child.
+    std::function<void(std::uint64_t done, std::uint64_t total)> progress;
+};
+
+/// What the user is told of it.
+Error impossible_answer(const std::string& worker, const BadValue& error);
+
+/// The bytes that a child handed back. They cannot change any more.
+class HandedBack {
+  public:
+    /// The content of a memfd whose writer is dead. Throws Error (system).
+    explicit HandedBack(UniqueFd fd);
+    ~HandedBack();
+    HandedBack(HandedBack&& other) noexcept
+        : bytes_(std::exchange(other.bytes_, {})), unfiltered_(std::move(other.unfiltered_)) {}
+    HandedBack& operator=(HandedBack&&) = delete;
+
+    /// `decode(Decoder&)`, which reads and checks all of the value. Throws Error (format) when it is none.
+    template <class Decode>
+    auto checked(const std::string& worker, Decode&& decode) const {
+        Decoder decoder(bytes_);
+        try {
+            auto value = decode(decoder);
+            decoder.expect_end();
+            return value;
+        } catch (const BadValue& error) {
+            throw impossible_answer(worker, error);
+        }
+    }
+
+    /// Why the child had no system call filter; empty when it had one.
+    const std::string& unfiltered() const { return unfiltered_; }
+    void set_unfiltered(std::string why) { unfiltered_ = std::move(why); }
+
+  private:
+    std::span<const std::byte> bytes_;
+    std::string unfiltered_;
+};
+
+/// Throws Error: what the work threw, or how the child ended without an answer. Whatever it throws, the child
+/// is gone. Must not be called in a confined child.
+HandedBack run_confined(const ConfinedTask& task);
+
+}  // namespace vmdkdm

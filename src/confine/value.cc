@@ -1,0 +1,64 @@
+#include "confine/value.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/concat.h"
+#include "base/error.h"
+
+namespace vmdkdm {
+
+void Encoder::flush() {
+    for (std::size_t written = 0; written < buffer_.size();) {
+        const ssize_t count = ::write(fd_, buffer_.data() + written, buffer_.size() - written);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) throw system_error("cannot hand back what was read", count == 0 ? EIO : errno);
+        written += static_cast<std::size_t>(count);
+    }
+    buffer_.clear();
+}
+
+std::uint64_t Decoder::number(std::uint64_t most, std::string_view what) {
+    const std::uint64_t value = number();
+    if (value > most) throw BadValue(concat(what, " is ", value, ", more than ", most));
+    return value;
+}
+
+std::size_t Decoder::count(std::size_t least_size, std::string_view what) {
+    const std::uint64_t value = number();
+    const std::uint64_t most = bytes_.size() / least_size;
+    if (value > most) throw BadValue(concat(what, " is ", value, ", more than ", most));
+    return static_cast<std::size_t>(value);
+}
+
+std::string Decoder::text(std::size_t most) {
+    const std::size_t size = static_cast<std::size_t>(number(most, "the length of a text"));
+    if (size > bytes_.size()) throw BadValue("a text goes on behind the end");
+    std::string text(reinterpret_cast<const char*>(bytes_.data()), size);
+    bytes_ = bytes_.subspan(size);
+    return text;
+}
+
+void Decoder::expect_end() const {
+    if (!bytes_.empty()) throw BadValue(concat(bytes_.size(), " bytes too many"));
+}
+
+void Decoder::copy(void* to, std::size_t size) {
+    if (size > bytes_.size()) throw BadValue("it ends too early");
+    std::memcpy(to, bytes_.data(), size);
+    bytes_ = bytes_.subspan(size);
+}
+
+std::string harmless(std::string_view text, bool may_have_lines) {
+    std::string shown(text);
+    for (char& c : shown) {
+        const bool is_control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+        const bool is_layout = c == '\t' || (may_have_lines && c == '\n');
+        if (is_control && !is_layout) c = '?';
+    }
+    return shown;
+}
+
+}  // namespace vmdkdm

@@ -1,0 +1,96 @@
+// What a confined child says, as bytes, and how they are read again by somebody who does not believe them.
+// Both ends are one program on one machine, so numbers are as the machine has them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace vmdkdm {
+
+/// Writes a value, into memory or straight into a file.
+class Encoder {
+  public:
+    Encoder() = default;
+    /// Into the file `fd`, piece by piece; flush() writes the last one.
+    explicit Encoder(int fd) : fd_(fd) {}
+
+    void number(std::uint64_t value) { raw(&value, sizeof value); }
+    void text(std::string_view text) {
+        number(text.size());
+        raw(text.data(), text.size());
+    }
+    /// As it lies in memory: of a type without pointers and without padding.
+    template <class Record>
+    void record(const Record& record) {
+        static_assert(std::has_unique_object_representations_v<Record>);
+        raw(&record, sizeof record);
+    }
+
+    void append(const Encoder& other) { buffer_ += other.buffer_; }
+
+    /// Throws Error (system) when the file cannot be written.
+    void flush();
+    /// What was written into memory.
+    std::span<const std::byte> bytes() const { return std::as_bytes(std::span(buffer_)); }
+
+  private:
+    static constexpr std::size_t piece = 64 << 10;
+
+    void raw(const void* data, std::size_t size) {
+        buffer_.append(static_cast<const char*>(data), size);
+        if (fd_ >= 0 && buffer_.size() >= piece) flush();
+    }
+
+    int fd_ = -1;
+    std::string buffer_;
+};
+
+/// A value is not what it can be.
+class BadValue : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// Reads a value. Everything throws BadValue when the bytes end too early or say what is impossible.
+class Decoder {
+  public:
+    explicit Decoder(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+    std::uint64_t number() { return record<std::uint64_t>(); }
+    /// Up to and with `most`; `what` is for the message.
+    std::uint64_t number(std::uint64_t most, std::string_view what);
+    template <class Integer>
+    Integer integer(std::string_view what) {
+        return static_cast<Integer>(number(std::numeric_limits<Integer>::max(), what));
+    }
+    bool flag() { return number(1, "a flag") == 1; }
+    /// The number of elements that follow, each of which takes at least `least_size` bytes: what is said to
+    /// follow is there, so that a count can reserve memory.
+    std::size_t count(std::size_t least_size, std::string_view what);
+    std::string text(std::size_t most);
+    template <class Record>
+    Record record() {
+        Record record;
+        copy(&record, sizeof record);
+        return record;
+    }
+
+    void expect_end() const;
+
+  private:
+    void copy(void* to, std::size_t size);
+
+    std::span<const std::byte> bytes_;
+};
+
+/// `text` for a terminal, whoever wrote it: control characters as `?`, but line ends where the text may have
+/// lines.
+std::string harmless(std::string_view text, bool may_have_lines = false);
+
+}  // namespace vmdkdm

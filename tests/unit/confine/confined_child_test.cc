@@ -1,0 +1,446 @@
+#include "confine/confined_child.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <thread>
+
+#include "base/concat.h"
+#include "support/failure.h"
+#include "support/temp_dir.h"
+
+namespace vmdkdm {
+namespace {
+
+using test::Failure;
+using test::failure_of;
+using test::TempDir;
+
+using Work = std::function<void(ParentLink&, Encoder&)>;
+
+ConfinedTask task_of(Work work) {
+    ConfinedTask task;
+    task.worker = "the worker";
+    task.work = std::move(work);
+    return task;
+}
+
+// What a child that does `work` hands back, as a number.
+std::uint64_t number_from(const Work& work) {
+    return run_confined(task_of(work)).checked("the worker", [](Decoder& from) { return from.number(); });
+}
+
+Failure failure_from(const Work& work) {
+    return failure_of([&] { run_confined(task_of(work)); });
+}
+
+Failure ended_by(int signal, const std::string& name) {
+    return {ErrorKind::format, concat("it made the worker end with signal ", signal, " (", name,
+                                      "): this is a bug in vmdk-dm; nothing was done")};
+}
+Failure stopped_by_filter() { return ended_by(SIGSYS, "a system call that it has no use for"); }
+
+// Descriptors of this process, and its children.
+std::size_t open_descriptors() {
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+        count += !entry.path().empty();
+    return count;
+}
+bool has_children() {
+    siginfo_t info = {};
+    return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+TEST_CASE("a child hands back a value") {
+    CHECK(number_from([](ParentLink&, Encoder& value) { value.number(42); }) == 42);
+}
+
+TEST_CASE("a large value comes whole") {
+    const HandedBack value = run_confined(task_of([](ParentLink&, Encoder& to) {
+        for (std::uint64_t i = 0; i < 1'000'000; ++i) to.number(i);
+    }));
+    value.checked("the worker", [](Decoder& from) {
+        for (std::uint64_t i = 0; i < 1'000'000; ++i)
+            if (from.number() != i) FAIL("number " << i);
+        return true;
+    });
+}
+
+TEST_CASE("an error of the work is thrown in the parent, and is of the same kind") {
+    CHECK(failure_from([](ParentLink&, Encoder&) { throw Error(ErrorKind::not_found, "no such image"); }) ==
+          Failure{ErrorKind::not_found, "no such image"});
+    CHECK(failure_from([](ParentLink&, Encoder&) { throw std::runtime_error("odd"); }) ==
+          Failure{ErrorKind::system, "odd"});
+    CHECK_THROWS_AS(run_confined(task_of([](ParentLink&, Encoder&) { throw TextError("a:1:2: x\ny\n^"); })),
+                    TextError);
+}
+
+TEST_CASE("an error's text cannot write to a terminal what it likes") {
+    CHECK(failure_from([](ParentLink&, Encoder&) {
+              throw Error(ErrorKind::format, "\033[2J\nvmdk-dm: sound\x7f");
+          }).text == "?[2J?vmdk-dm: sound?");
+    CHECK(failure_from([](ParentLink&, Encoder&) {
+              throw Error(ErrorKind::format, std::string(1 << 20, 'x'));
+          }).text.size() == 32 << 10);
+}
+
+TEST_CASE("nothing is left of a child, however it ended") {
+    const std::size_t before = open_descriptors();
+    number_from([](ParentLink&, Encoder& value) { value.number(1); });
+    failure_from([](ParentLink&, Encoder&) { throw Error(ErrorKind::format, "x"); });
+    failure_from([](ParentLink&, Encoder&) { ::_exit(3); });
+    CHECK(open_descriptors() == before);
+    CHECK_FALSE(has_children());
+}
+
+TEST_CASE("a child that dies is an error that says how") {
+#if !defined(__SANITIZE_ADDRESS__)
+    CHECK(failure_from([](ParentLink&, Encoder&) { *static_cast<volatile int*>(nullptr) = 1; }) ==
+          ended_by(SIGSEGV, "Segmentation fault"));
+    CHECK(failure_from([](ParentLink&, Encoder&) { std::abort(); }) == ended_by(SIGABRT, "Aborted"));
+#endif
+    CHECK(failure_from([](ParentLink&, Encoder&) { ::_exit(3); }) ==
+          Failure{ErrorKind::system, "the worker ended without an answer (status 3)"});
+}
+
+TEST_CASE("a child that closes the channel and goes on is ended") {
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(failure_from([](ParentLink&, Encoder&) {
+              for (int fd = 3; fd < 100; ++fd) ::close(fd);
+              for (;;) ::sched_yield();
+          }).kind == ErrorKind::system);
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+}
+
+TEST_CASE("a child can open nothing, whatever it tries") {
+    const TempDir directory;
+    const std::string path = directory.write("secret", "secret");
+    CHECK(number_from([&](ParentLink&, Encoder& value) {
+              value.number(::open(path.c_str(), O_RDONLY) < 0 ? static_cast<std::uint64_t>(errno) : 0);
+          }) == EACCES);
+    CHECK(number_from([&](ParentLink&, Encoder& value) {
+              value.number(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), nullptr, 0) < 0
+                               ? static_cast<std::uint64_t>(errno)
+                               : 0);
+          }) == EACCES);
+    CHECK(failure_from([](ParentLink&, Encoder&) {
+              ::syscall(SYS_open_by_handle_at, AT_FDCWD, nullptr, O_RDONLY);
+          }) == stopped_by_filter());
+}
+
+TEST_CASE("a child that makes a forbidden call is ended") {
+    const std::map<std::string, std::function<void()>> calls = {
+        {"socket", [] { ::socket(AF_INET, SOCK_STREAM, 0); }},
+        {"connect", [] { ::connect(0, nullptr, 0); }},
+        {"execve", [] { ::execl("/bin/true", "true", nullptr); }},
+        {"execveat", [] { ::syscall(SYS_execveat, 0, "", nullptr, nullptr, 0x1000); }},
+        {"fork", [] { ::syscall(SYS_fork); }},
+        {"clone", [] { ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); }},
+        {"kill", [] { ::kill(::getpid(), 0); }},
+        {"kill the parent's thread", [] { ::syscall(SYS_tgkill, 1, 1, 0); }},
+#if !defined(__SANITIZE_ADDRESS__)
+        {"ptrace", [] { ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr); }},
+#endif
+        {"mmap of code", [] { ::syscall(SYS_mmap, 0, 4096, 7, 0x22, -1, 0); }},
+        {"unlink", [] { ::unlink("/no/such/file"); }},
+        {"mount", [] { ::syscall(SYS_mount, "a", "b", "c", 0, 0); }},
+        {"setns", [] { ::syscall(SYS_setns, 0, 0); }},
+        {"bpf", [] { ::syscall(SYS_bpf, 0, 0, 0); }},
+        {"io_uring_setup", [] { ::syscall(SYS_io_uring_setup, 1, nullptr); }},
+        {"process_vm_writev", [] { ::syscall(SYS_process_vm_writev, 1, 0, 0, 0, 0, 0); }},
+        {"pwrite", [] { ::syscall(SYS_pwrite64, 0, "x", 1, 0); }},
+        {"a call that there is not", [] { ::syscall(5000); }},
+    };
+    for (const auto& [name, call] : calls) {
+        CAPTURE(name);
+        const std::function<void()>& made = call;
+        CHECK(failure_from([&made](ParentLink&, Encoder&) { made(); }) == stopped_by_filter());
+    }
+}
+
+// From a file of /proc/PID of a child that waits.
+std::string line_of(const std::string& text, const std::string& name) {
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);)
+        if (line.starts_with(name + ":")) return line.substr(line.find_first_not_of(" \t", name.size() + 1));
+    return "(none)";
+}
+
+TEST_CASE("from outside it can be seen that a child has no powers") {
+    std::string status;
+    std::vector<std::string> descriptors;
+    const UniqueFd secret(::open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
+    ConfinedTask task = task_of([](ParentLink& parent, Encoder& value) {
+        Encoder request;
+        request.number(static_cast<std::uint64_t>(::getpid()));
+        parent.ask(request);
+        value.number(1);
+    });
+    task.serve = [&](Decoder& request) {
+        const std::string process = concat("/proc/", request.number());
+        std::stringstream text;
+        text << std::ifstream(process + "/status").rdbuf();
+        status = text.str();
+        std::error_code ignored;
+        for (const auto& entry : std::filesystem::directory_iterator(process + "/fd", ignored))
+            descriptors.push_back(std::filesystem::read_symlink(entry.path(), ignored).string());
+        return Reply();
+    };
+    run_confined(task);
+    CHECK(line_of(status, "Seccomp") == "2");
+    CHECK(line_of(status, "NoNewPrivs") == "1");
+    for (const char* const set : {"CapInh", "CapPrm", "CapEff", "CapAmb"})
+        CHECK(line_of(status, set) == "0000000000000000");
+    if (::geteuid() == 0) {
+        CHECK(line_of(status, "CapBnd") == "0000000000000000");
+        // Standard streams, the channel and the file for the value.
+        CHECK(descriptors.size() == 5);
+        for (const std::string& target : descriptors)
+            CHECK((target == "/dev/null" || target.starts_with("socket:") ||
+                   target.starts_with("/memfd:vmdk-dm") || target.starts_with("/") == false ||
+                   target.find("maps") == std::string::npos));
+    }
+}
+
+TEST_CASE("a child may have threads, and no processes") {
+    ConfinedTask task = task_of([](ParentLink&, Encoder& value) {
+        std::uint64_t sum = 0;
+        std::thread thread([&sum] { sum = 7; });
+        thread.join();
+        value.number(sum);
+    });
+    task.powers.threads = true;
+    CHECK(run_confined(task).checked("the worker", [](Decoder& from) { return from.number(); }) == 7);
+    task.work = [](ParentLink&, Encoder&) { ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); };
+    CHECK(failure_of([&] { run_confined(task); }) == stopped_by_filter());
+}
+
+TEST_CASE("a child may write to the descriptors it was given, and to no others") {
+    const TempDir directory;
+    const std::string path = directory.write("out", "....");
+    const std::string other = directory.write("other", "....");
+    const UniqueFd out(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd not_given(::open(other.c_str(), O_RDWR | O_CLOEXEC));
+    ConfinedTask task = task_of([&](ParentLink&, Encoder& value) {
+        value.number(::pwrite(out.get(), "abcd", 4, 0) == 4);
+        value.number(::pwrite(not_given.get(), "abcd", 4, 0) < 0 ? static_cast<std::uint64_t>(errno) : 0);
+    });
+    task.powers.output = true;
+    task.keep = {out.get(), -1};
+    run_confined(task).checked("the worker", [](Decoder& from) {
+        CHECK(from.number() == 1);
+        CHECK(from.number() == EBADF);
+        return true;
+    });
+    std::string text;
+    std::ifstream(path) >> text;
+    CHECK(text == "abcd");
+}
+
+TEST_CASE("requests are answered with values, descriptors and errors") {
+    const TempDir directory;
+    const std::string path = directory.write("file", "content");
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    ConfinedTask task = task_of([](ParentLink& parent, Encoder& value) {
+        Encoder request;
+        request.number(1);
+        Message reply = parent.ask(request);
+        char text[8] = {};
+        value.number(static_cast<std::uint64_t>(::read(reply.fd.get(), text, 7)));
+        value.text(text);
+        value.number(Decoder(reply.bytes).number());
+        Encoder wrong;
+        wrong.number(2);
+        try {
+            parent.ask(wrong);
+        } catch (const Error& error) {
+            value.text(error.what());
+        }
+    });
+    task.serve = [&](Decoder& request) -> Reply {
+        if (request.number() == 2) throw Error(ErrorKind::refused, "not that one");
+        Reply reply;
+        reply.value.number(99);
+        reply.fd = file.get();
+        return reply;
+    };
+    run_confined(task).checked("the worker", [](Decoder& from) {
+        CHECK(from.number() == 7);
+        CHECK(from.text(100) == "content");
+        CHECK(from.number() == 99);
+        CHECK(from.text(100) == "not that one");
+        return true;
+    });
+}
+
+TEST_CASE("a child that asks where nobody answers, or too often, is ended") {
+    const auto ask = [](ParentLink& parent, Encoder&) { parent.ask(Encoder()); };
+    CHECK(failure_from(ask).text ==
+          "it made the worker answer what cannot be (it asked for something): this is a bug in vmdk-dm; "
+          "nothing was done");
+    ConfinedTask task = task_of([](ParentLink& parent, Encoder&) {
+        for (;;) parent.ask(Encoder());
+    });
+    int asked = 0;
+    task.serve = [&](Decoder&) {
+        ++asked;
+        return Reply();
+    };
+    task.most_requests = 10;
+    CHECK(failure_of([&] { run_confined(task); }).text ==
+          "it made the worker answer what cannot be (it asked more than 10 times): this is a bug in vmdk-dm; "
+          "nothing was done");
+    CHECK(asked == 10);
+}
+
+// Whatever stands on the channel that is no message.
+TEST_CASE("garbage on the channel is refused") {
+    for (const std::string& garbage :
+         {std::string("x"), std::string(8, '\xff'), std::string(8, '\0'), std::string(60'000, '\0'),
+          std::string("\x03\0\0\0\0\0\0\0more", 12), std::string("\x04\0\0\0\0\0\0\0", 8),
+          std::string("\x05\0\0\0\0\0\0\0", 8)}) {
+        CAPTURE(garbage.size());
+        const Failure failure = failure_from([&garbage](ParentLink&, Encoder&) {
+            for (int fd = 3; fd < 1024; ++fd) {
+                struct iovec part = {const_cast<char*>(garbage.data()), garbage.size()};
+                struct msghdr message = {};
+                message.msg_iov = &part;
+                message.msg_iovlen = 1;
+                ::sendmsg(fd, &message, MSG_NOSIGNAL);
+            }
+            for (;;) ::sched_yield();
+        });
+        CHECK(failure.kind == ErrorKind::format);
+        CHECK(failure.text.starts_with("it made the worker answer what cannot be ("));
+    }
+}
+
+TEST_CASE("a descriptor that a child sends is not taken") {
+    const std::size_t before = open_descriptors();
+    std::size_t meanwhile = 0;
+    ConfinedTask task = task_of([](ParentLink& parent, Encoder& value) {
+        for (int fd = 3; fd < 1024; ++fd) {
+            // A message of its own kind "progress", with standard input along.
+            std::uint64_t numbers[3] = {2, 1, 2};
+            struct iovec part = {numbers, sizeof numbers};
+            alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+            struct msghdr message = {};
+            message.msg_iov = &part;
+            message.msg_iovlen = 1;
+            message.msg_control = control;
+            message.msg_controllen = sizeof control;
+            cmsghdr* const header = CMSG_FIRSTHDR(&message);
+            header->cmsg_level = SOL_SOCKET;
+            header->cmsg_type = SCM_RIGHTS;
+            header->cmsg_len = CMSG_LEN(sizeof(int));
+            ::sendmsg(fd, &message, MSG_NOSIGNAL);
+        }
+        parent.ask(Encoder());
+        value.number(1);
+    });
+    task.serve = [&](Decoder&) {
+        meanwhile = open_descriptors();
+        return Reply();
+    };
+    run_confined(task);
+    CHECK(meanwhile <= before + 2);  // our end of the channel and the file for the value
+}
+
+TEST_CASE("what progress throws ends the child at once") {
+    ConfinedTask task = task_of([](ParentLink& parent, Encoder&) {
+        for (std::uint64_t done = 0;; ++done) {
+            parent.tell_progress(done, 1'000'000'000);
+            ::usleep(10'000);
+        }
+    });
+    std::uint64_t seen = 0;
+    task.progress = [&](std::uint64_t done, std::uint64_t) {
+        seen = done;
+        if (done >= 3) throw Error(ErrorKind::system, "interrupted");
+    };
+    CHECK(failure_of([&] { run_confined(task); }) == Failure{ErrorKind::system, "interrupted"});
+    CHECK(seen >= 3);
+    CHECK_FALSE(has_children());
+}
+
+TEST_CASE("a child that says nothing does not keep progress from being asked") {
+    ConfinedTask task = task_of([](ParentLink&, Encoder&) {
+        for (;;) ::usleep(10'000);
+    });
+    int calls = 0;
+    task.progress = [&](std::uint64_t, std::uint64_t) {
+        if (++calls == 2) throw Error(ErrorKind::system, "interrupted");
+    };
+    CHECK(failure_of([&] { run_confined(task); }) == Failure{ErrorKind::system, "interrupted"});
+}
+
+// Killing the one kills the other.
+TEST_CASE("a child goes with its parent") {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const UniqueFd out(ends[0]);
+    UniqueFd in(ends[1]);
+    const pid_t parent = ::fork();
+    if (parent == 0) {
+        ConfinedTask task = task_of([&](ParentLink&, Encoder&) {
+            ::write(in.get(), "x", 1);
+            for (;;) ::usleep(10'000);
+        });
+        task.keep = {in.get()};
+        run_confined(task);
+        ::_exit(0);
+    }
+    in.reset();
+    char byte = 0;
+    REQUIRE(::read(out.get(), &byte, 1) == 1);
+    ::kill(parent, SIGKILL);
+    ::waitpid(parent, nullptr, 0);
+    // The end of the pipe is the end of the last one that had it open.
+    struct pollfd poll = {out.get(), POLLIN, 0};
+    CHECK(::poll(&poll, 1, 20'000) == 1);
+    CHECK(::read(out.get(), &byte, 1) == 0);
+}
+
+TEST_CASE("a value that is none is refused") {
+    const HandedBack value = run_confined(task_of([](ParentLink&, Encoder& to) { to.number(7); }));
+    CHECK(failure_of([&] {
+              value.checked("the worker", [](Decoder& from) { return from.number(6, "a count"); });
+          }) == Failure{ErrorKind::format,
+                        "it made the worker answer what cannot be (a count is 7, more than 6): this is a bug "
+                        "in vmdk-dm; nothing was done"});
+    CHECK(failure_of([&] {
+              value.checked("the worker", [](Decoder& from) { return from.number() + from.number(); });
+          }).text ==
+          "it made the worker answer what cannot be (it ends too early): this is a bug in vmdk-dm; nothing "
+          "was done");
+    CHECK(failure_of([&] { value.checked("the worker", [](Decoder&) { return 0; }); }).text ==
+          "it made the worker answer what cannot be (8 bytes too many): this is a bug in vmdk-dm; nothing "
+          "was done");
+}
+
+TEST_CASE("a text or a count that is longer than what is there is refused") {
+    Encoder said;
+    said.number(1000);
+    said.number(1);
+    CHECK_THROWS_WITH(Decoder(said.bytes()).text(2000), "a text goes on behind the end");
+    CHECK_THROWS_WITH(Decoder(said.bytes()).text(999), "the length of a text is 1000, more than 999");
+    CHECK_THROWS_WITH(Decoder(said.bytes()).count(8, "a count"), "a count is 1000, more than 1");
+    CHECK_THROWS_WITH(Decoder(said.bytes()).flag(), "a flag is 1000, more than 1");
+}
+
+}  // namespace
+}  // namespace vmdkdm

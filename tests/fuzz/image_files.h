@@ -100,13 +100,18 @@ inline void check_files(FileOpener& files, std::size_t input_bytes, const ChainR
 }
 
 /// One extent file below a descriptor with a line for it.
-inline void check_extent_file(std::string_view word, std::uint64_t capacity, const PiecedFile& file,
-                              std::size_t input_bytes) {
+inline MemoryFiles files_of_extent(std::string_view word, std::uint64_t capacity, const PiecedFile& file) {
     MemoryFiles files;
     const std::uint64_t size = std::clamp(capacity, std::uint64_t{1}, max_capacity.count());
     files.add(fuzzed_image,
               concat("version=1\nCID=1\nparentCID=ffffffff\nRW ", size, " ", word, " \"data\"\n"));
     files.add_with_tail("/vm/data", file.content(), file.size);
+    return files;
+}
+
+inline void check_extent_file(std::string_view word, std::uint64_t capacity, const PiecedFile& file,
+                              std::size_t input_bytes) {
+    MemoryFiles files = files_of_extent(word, capacity, file);
     check_files(files, input_bytes);
 }
 

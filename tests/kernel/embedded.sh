@@ -75,7 +75,8 @@ printf '\001' >"$work/tree/odd/-rf"
 truncate -s 64M "$work/disk"
 printf 'label: gpt\nstart=2048, size=65536, type=linux\nstart=67584, size=40960, type=linux\n' | sfdisk --quiet "$work/disk"
 mke2fs -q -t ext4 -d "$work/tree" -E offset=1048576 "$work/disk" 32M
-debugfs -w -R 'mknod /odd/device b 1 2' "$work/disk?offset=1048576" >/dev/null 2>&1
+printf 'cd /odd\nmknod device b 1 2\n' >"$work/commands"
+debugfs -w -f "$work/commands" "$work/disk?offset=1048576" >/dev/null 2>&1
 truncate -s 20M "$work/fat"
 mkfs.fat "$work/fat" >/dev/null
 dd if="$work/fat" of="$work/disk" bs=512 seek=67584 conv=notrunc,sparse status=none
@@ -113,17 +114,19 @@ ends_with 0 run "$image" -- cat 1/readme.txt
 check "an unprivileged user reads a file of the image"
 
 ends_with 23 run "$image" -- sh -c 'echo out; echo err >&2; id -u; blockdev --getro /dev/mapper/web; exit 23'
-[ "$(<"$work/out")" = $'out\n0\n1' ] && [ "$(<"$work/err")" = err ] || fail 'the streams are mixed'
+[ "$(<"$work/out") $(<"$work/err")" = $'out\n0\n1 err' ] || fail 'the streams are mixed'
 check "standard output, standard error and exit status are the command's"
 
 "${as_user[@]}" "$vmdk_dm" run "$image" -- sh -c 'cat; cat >&2 1/directory/random' <"$work/tree/directory/random" \
     >"$work/out" 2>"$work/err" || fail 'cat failed'
-cmp "$work/out" "$work/tree/directory/random" && cmp "$work/err" "$work/tree/directory/random" || fail 'bytes have changed'
+for stream in out err; do
+    cmp "$work/$stream" "$work/tree/directory/random" || fail 'bytes have changed'
+done
 check "three megabytes of any bytes go in, and out by both streams"
 
 status=0
 printf 'cd 1\nls -d readme.txt\nexit 5\n' | "${as_user[@]}" "$vmdk_dm" shell "$image" >"$work/out" 2>"$work/err" || status=$?
-[ "$status" = 5 ] && [ "$(<"$work/out")" = readme.txt ] || fail "a script on standard input: status $status"
+[ "$status $(<"$work/out")" = '5 readme.txt' ] || fail "a script on standard input: status $status"
 check "a shell without a terminal reads a script"
 
 timeout 300 "${as_user[@]}" "$python" "$work/embedded_terminal.py" "$vmdk_dm" "$image" || fail 'a session at a terminal'
@@ -151,12 +154,12 @@ import os, sys
 words = sys.argv[1:]
 end = words.index("--")
 os.dup2(2, 1)
-os.execv("$(command -v bwrap)", ["bwrap", *words[:end], "--ro-bind", "$work/shown", "/.vmdk-dm/probe", "--", "/usr/bin/python3",
-         "/.vmdk-dm/probe/probe.py", *"${probe_arguments[*]}".split(), "--sandbox"])
+os.execv("$(command -v bwrap)", ["bwrap", *words[:end], "--", "/usr/bin/python3", "$work/shown/probe.py",
+         *"${probe_arguments[*]}".split(), "--sandbox"])
 END
 chmod 755 "$work/bin/bwrap"
 status=0
-PATH=$work/bin:$PATH "${as_user[@]}" "$vmdk_dm" run --console "$image" -- true >"$work/out" 2>"$work/err" </dev/null || status=$?
+PATH=$work/bin:$PATH "${as_user[@]}" "$vmdk_dm" run --console --dir-ro "$work/shown" "$image" -- true >"$work/out" 2>"$work/err" </dev/null || status=$?
 [ "$status" -eq 1 ] || fail "the probe in the sandbox: status $status"
 [ "$(sed '/^vmdk-dm: /,$d' "$work/err")" = probed ] || fail 'something can be reached from the sandbox'
 check "from the sandbox around the kernel: none of it either, and no process of this machine"
@@ -177,8 +180,9 @@ check "a directory shown with --dir can be written to, with --dir-ro it cannot"
 # copy-out.
 copies=$work/copies
 ends_with 0 copy-out "$image:1:/" "$copies/all"
-cmp "$copies/all/directory/random" "$work/tree/directory/random" && cmp "$copies/all/directory/sparse" "$work/tree/directory/sparse" ||
-    fail 'bytes have changed'
+for file in random sparse; do
+    cmp "$copies/all/directory/$file" "$work/tree/directory/$file" || fail 'bytes have changed'
+done
 [ "$(stat -c %b "$copies/all/directory/sparse")" -lt 1000 ] || fail 'holes have been filled'
 [ "$(stat -c %a "$copies/all/setuid")" = 755 ] || fail 'special permissions are kept'
 [ "$(stat -c %a "$copies/all/unreadable")" = 400 ] || fail 'a file that the caller could not read'
@@ -202,13 +206,24 @@ cmp "$copies/all/readme.txt" "$work/tree/readme.txt" || fail 'not replaced'
 [ "$(<"$work/home/secret")" = canary ] || fail 'written through a symbolic link'
 [ -z "$(find "$copies" -name '.vmdk-dm-*')" ] || fail 'temporary files are left'
 check "what is there is kept without --force, and replaced with it; nothing is written through a link"
-ends_with 0 copy-out "$image::/odd" "$copies/odd" || true
+ends_with 5 copy-out "$image:1:/odd" "$copies/all"
+ends_with 0 copy-out "$image:1:/odd/" "$copies/odd"
+echo mine >"$copies/odd/-rf"
+mkfifo "$copies/odd/device"
+ends_with 0 copy-out --force "$image:1:/odd" "$copies"
+mkdir "$copies/names"
+mkdir "$copies/names/odd"
+: >"$(printf '%s/names/odd/red\033[31mname\nline' "$copies")"
+chmod 555 "$copies/names/odd"
+ends_with 1 copy-out --force "$image:1:/odd" "$copies/names"
+chmod 755 "$copies/names/odd"
+says "names/odd/red\\x1b[31mname\\x0aline': "
 check "names with control characters are shown escaped"
 
 ends_with 0 copy-out "$image:2:/" "$copies/fat"
 cp "$image" "$work/images/a:b.vmdk"
 facts >"$work/facts"
-ends_with 0 copy-out "$work/images/a:b.vmdk:1:/up/../readme.txt" "$copies/colon" || true
+ends_with 0 copy-out "$work/images/a:b.vmdk:1:/directory/../readme.txt" "$copies/colon"
 check "FAT is read too, and a colon may stand in the image's name"
 
 # Errors.

@@ -91,7 +91,7 @@ session.type("sh -c 'echo go\"\"ing; exec sleep 1000'\n")
 session.read_until("going")
 session.type("\x1a")
 check("Ctrl-Z stops it: there is job control", "Stopped" in session.read_until(PROMPT))
-session.type("kill -9 %1; wait; exit 23\n")
+session.type("exec sh -c 'exit 23'\n")
 check("the status is the shell's", session.status() == 23)
 
 session = Session()

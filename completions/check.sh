@@ -177,7 +177,7 @@ compare "$bash_file" 'general options' "$(names_of <<<"$program")" "$(bash_offer
 compare "$zsh_file" 'general options' "$(names_of <<<"$program")" "$(zsh_options '')"
 compare "$fish_file" 'general options' "$(names_of <<<"$program")" "$(fish_options '')"
 
-shared=$(man_terms 'Image options'; man_terms 'Device options')
+shared=$(man_terms 'Image options'; man_terms 'Device options'; man_terms 'Embedded kernel options')
 everything=''
 while IFS= read -r command; do
     options=$(help_options "$command")

@@ -30,7 +30,7 @@ set(this_version "vmdk-dm (= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_VMDK-DM_PACKAGE_NAME vmdk-dm)
 set(CPACK_DEBIAN_VMDK-DM_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_VMDK-DM_PACKAGE_RECOMMENDS "udev, systemd, lvm2")
-set(CPACK_DEBIAN_VMDK-DM_PACKAGE_SUGGESTS "mdadm, ntfs-3g, vmdk-dm-dracut | vmdk-dm-initramfs")
+set(CPACK_DEBIAN_VMDK-DM_PACKAGE_SUGGESTS "user-mode-linux, bubblewrap, mdadm, ntfs-3g, vmdk-dm-dracut | vmdk-dm-initramfs")
 set(CPACK_DEBIAN_VMDK-DM_DESCRIPTION "attach VMware disks (VMDK) as device-mapper disks
 Makes the disk in a VMDK file appear under /dev/mapper, with its partitions,
 without copying it and without a process in the way of its readers: flat and

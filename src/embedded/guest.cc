@@ -156,6 +156,7 @@ void copy_frames(int line, int to, bool terminal) {
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) return;
         received.append(buffer.data(), static_cast<std::size_t>(got));
+        write_all(line, concat(said_took, got, "\n"));
         while (const std::optional<Frame> frame = take_frame(received)) {
             if (frame->kind == Frame::Kind::data) write_all(to, frame->content);
             if (frame->kind == Frame::Kind::window_size && terminal) {

@@ -27,7 +27,9 @@ inline constexpr const char* program_path = "/.vmdk-dm/vmdk-dm";
 /// What process 1 says, each a line.
 inline constexpr std::string_view said_ready = "ready";      ///< frames may be sent
 inline constexpr std::string_view said_running = "running";  ///< the command starts: all before was ours
-inline constexpr std::string_view said_status = "status ";   ///< and the exit status, in decimal
+inline constexpr std::string_view said_took =
+    "took ";  ///< and how many bytes of frames it has read since, in decimal
+inline constexpr std::string_view said_status = "status ";  ///< and the exit status, in decimal
 
 /// What goes in.
 struct Frame {
@@ -39,7 +41,11 @@ struct WindowSize {
     std::uint16_t rows = 0;
     std::uint16_t columns = 0;
 };
-inline constexpr std::size_t largest_frame = 4096;
+inline constexpr std::size_t largest_frame = 2048;
+
+/// How many bytes of frames may be on their way. A serial line that has 4096 unread bytes is throttled, and
+/// User-Mode Linux may then never hear that more has come.
+inline constexpr std::size_t input_window = 3072;
 
 /// `content` is at most largest_frame bytes.
 std::string frame(Frame::Kind kind, std::string_view content = {});

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -253,7 +254,7 @@ class Conversation {
                                      {pipes_.errors.read.get(), POLLIN, 0},
                                      {pipes_.log.read.get(), POLLIN, 0},
                                      {wants_input ? STDIN_FILENO : -1, POLLIN, 0},
-                                     {to_send_.empty() ? -1 : pipes_.input.write.get(), POLLOUT, 0}}};
+                                     {may_send() == 0 ? -1 : pipes_.input.write.get(), POLLOUT, 0}}};
         if (::poll(polls.data(), polls.size(), wait_ms()) < 0 && errno != EINTR)
             throw system_error("poll", errno);
         if (deadline_ && Clock::now() >= *deadline_) return false;
@@ -318,11 +319,18 @@ class Conversation {
             terminal_ = std::make_unique<RawTerminal>(STDIN_FILENO);
             queue_window_size();
         }
-        if (word.starts_with(said_status) && !status_) {
-            const std::string number = word.substr(said_status.size());
-            if (number.size() > 3 || number.find_first_not_of("0123456789") != std::string::npos) return;
-            status_ = number.empty() ? 0 : std::stoi(number) & 0xff;
-        }
+        if (const auto took = number_after(said_took, word)) on_the_way_ -= std::min(on_the_way_, *took);
+        if (const auto status = number_after(said_status, word); status && !status_)
+            status_ = static_cast<int>(*status & 0xff);
+    }
+
+    static std::optional<std::size_t> number_after(std::string_view beginning, std::string_view word) {
+        if (!word.starts_with(beginning)) return std::nullopt;
+        word.remove_prefix(beginning.size());
+        std::size_t number = 0;
+        const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+        if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
+        return number;
     }
 
     void read_errors() { write_all(STDERR_FILENO, read_some(pipes_.errors.read)); }
@@ -349,10 +357,17 @@ class Conversation {
         if (const std::optional<WindowSize> size = window_size_of(STDIN_FILENO)) to_send_ += frame(*size);
     }
 
+    std::size_t may_send() const {
+        return std::min(to_send_.size(), input_window - std::min(input_window, on_the_way_));
+    }
+
     void send() {
         const ssize_t sent =
-            ::send(pipes_.input.write.get(), to_send_.data(), to_send_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent > 0) to_send_.erase(0, static_cast<std::size_t>(sent));
+            ::send(pipes_.input.write.get(), to_send_.data(), may_send(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent > 0) {
+            to_send_.erase(0, static_cast<std::size_t>(sent));
+            on_the_way_ += static_cast<std::size_t>(sent);
+        }
         if (sent >= 0 || errno == EAGAIN || errno == EINTR) return;
         to_send_.clear();  // nobody reads any more
         input_open_ = false;
@@ -368,6 +383,7 @@ class Conversation {
     std::string words_;
     std::string log_;
     std::string to_send_;
+    std::size_t on_the_way_ = 0;
     bool input_open_ = false;
     bool output_ended_ = false;
     bool ready_ = false;

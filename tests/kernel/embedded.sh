@@ -1,0 +1,292 @@
+#!/usr/bin/env bash
+# vmdk-dm shell, run and copy-out: what they do, what cannot be reached from inside, and that nothing is left. They start an
+# embedded kernel of their own, so this test runs outside, as root or not; as root most of it runs as nobody, too.
+#
+#   bash tests/kernel/embedded.sh build/release/vmdk-dm
+set -eu
+export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
+here=$(dirname -- "$(readlink -f -- "$0")")
+vmdk_dm=$(readlink -f -- "${1:?usage: ${0##*/} PATH-OF-VMDK-DM}")
+"$here/../../scripts/install-dependencies" kernel || {
+    echo 'run-in-kernel: the embedded kernel needs the packages named above'
+    exit 77
+}
+
+# One that is found first in PATH may be a version manager's, in a home.
+python=/usr/bin/python3
+work=$(mktemp -d /tmp/vmdkdm-test.XXXXXX)
+listener=''
+finish() {
+    [ -z "$listener" ] || kill "$listener" 2>/dev/null || true
+    rm -rf -- "$work"
+}
+trap finish EXIT
+checks=0
+check() {
+    checks=$((checks + 1))
+    printf -- '- %s\n' "$1"
+}
+fail() {
+    printf 'FAIL: %s\n' "$1"
+    for stream in out err; do
+        [ ! -s "$work/$stream" ] || { printf 'the last std%s said:\n' "$stream"; head -n 40 -- "$work/$stream"; }
+    done
+    exit 1
+}
+says() { [[ $(<"$work/err") == *"$1"* ]] || fail "the message does not say: $1"; }
+
+# Unprivileged, if that can be had; for root a copy of the program that nobody may read.
+as_user=()
+cp -- "$vmdk_dm" "$work/vmdk-dm"
+vmdk_dm=$work/vmdk-dm
+[ "$EUID" -ne 0 ] || as_user=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+chmod 755 "$work"
+cp -- "$here/embedded_terminal.py" "$here/embedded_probe.py" "$work"
+mkdir "$work/images" "$work/home" "$work/copies"
+echo canary >"$work/home/secret"
+[ "$EUID" -ne 0 ] || chown -R 65534:65534 "$work/home" "$work/copies"
+
+# try ARGUMENT...: exit status in $status.
+try() {
+    status=0
+    "${as_user[@]}" "$vmdk_dm" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+}
+ends_with() {
+    try "${@:2}"
+    [ "$status" -eq "$1" ] || fail "exit status $status, expected $1, of: vmdk-dm ${*:2}"
+}
+
+# A disk with two partitions: ext4 with all kinds of files, and a FAT.
+mkdir -p "$work/tree/directory" "$work/tree/odd"
+echo 'hello from the image' >"$work/tree/readme.txt"
+head -c 3000000 /dev/urandom >"$work/tree/directory/random"
+truncate -s 8M "$work/tree/directory/sparse"
+printf end | dd of="$work/tree/directory/sparse" bs=1 seek=5000000 conv=notrunc status=none
+cp /bin/true "$work/tree/setuid"
+chmod 6755 "$work/tree/setuid"
+echo nobody >"$work/tree/unreadable"
+chmod 000 "$work/tree/unreadable"
+ln -s /etc/passwd "$work/tree/absolute"
+ln -s ../../../../../../../../etc "$work/tree/up"
+ln -s directory/random "$work/tree/relative"
+mkfifo "$work/tree/odd/fifo"
+touch "$work/tree/odd/$(printf 'red\033[31mname\nline')" -d '2001-02-03 04:05:06.789 UTC'
+printf '\001' >"$work/tree/odd/-rf"
+truncate -s 64M "$work/disk"
+printf 'label: gpt\nstart=2048, size=65536, type=linux\nstart=67584, size=40960, type=linux\n' | sfdisk --quiet "$work/disk"
+mke2fs -q -t ext4 -d "$work/tree" -E offset=1048576 "$work/disk" 32M
+printf 'cd /odd\nmknod device b 1 2\n' >"$work/commands"
+debugfs -w -f "$work/commands" "$work/disk?offset=1048576" >/dev/null 2>&1
+truncate -s 20M "$work/fat"
+mkfs.fat "$work/fat" >/dev/null
+dd if="$work/fat" of="$work/disk" bs=512 seek=67584 conv=notrunc,sparse status=none
+mv "$work/disk" "$work/images/web-flat.vmdk"
+truncate -s 4M "$work/images/empty-flat.vmdk"
+for image in 'web 131072' 'empty 8192'; do
+    name=${image% *}
+    cat >"$work/images/$name.vmdk" <<END
+# Disk DescriptorFile
+version=1
+CID=fffffffe
+parentCID=ffffffff
+createType="monolithicFlat"
+RW ${image#* } FLAT "$name-flat.vmdk" 0
+END
+done
+image=$work/images/web.vmdk
+facts() { (cd "$work/images" && find . -type f -printf '%p %m %s %T@\n' -exec sha256sum {} + | sort); }
+facts >"$work/facts"
+
+# Processes of ours that are left, the embedded kernel's included: it holds the image open, and nobody else does.
+left() { find /proc/[0-9]*/fd -lname "$work/images/*" 2>/dev/null; }
+nothing_left() {
+    local waited
+    for ((waited = 0; waited < 100; waited++)); do
+        [ -n "$(left)" ] || return 0
+        sleep 0.1
+    done
+    fail "processes are left after $1: $(left)"
+}
+
+ends_with 0 run "$image" -- cat 1/readme.txt
+[ "$(<"$work/out")" = 'hello from the image' ] || fail 'not what is in the file'
+[ ! -s "$work/err" ] || fail 'something on standard error'
+check "an unprivileged user reads a file of the image"
+
+ends_with 23 run "$image" -- sh -c 'echo out; echo err >&2; id -u; blockdev --getro /dev/mapper/web; exit 23'
+[ "$(<"$work/out") $(<"$work/err")" = $'out\n0\n1 err' ] || fail 'the streams are mixed'
+check "standard output, standard error and exit status are the command's"
+
+"${as_user[@]}" "$vmdk_dm" run "$image" -- sh -c 'cat; cat >&2 1/directory/random' <"$work/tree/directory/random" \
+    >"$work/out" 2>"$work/err" || fail 'cat failed'
+for stream in out err; do
+    cmp "$work/$stream" "$work/tree/directory/random" || fail 'bytes have changed'
+done
+check "three megabytes of any bytes go in, and out by both streams"
+
+status=0
+printf 'cd 1\nls -d readme.txt\nexit 5\n' | "${as_user[@]}" "$vmdk_dm" shell "$image" >"$work/out" 2>"$work/err" || status=$?
+[ "$status $(<"$work/out")" = '5 readme.txt' ] || fail "a script on standard input: status $status"
+check "a shell without a terminal reads a script"
+
+timeout 300 "${as_user[@]}" "$python" "$work/embedded_terminal.py" "$vmdk_dm" "$image" || fail 'a session at a terminal'
+checks=$((checks + 10))
+
+# Out of reach, for a command inside. A server that would hear it; a file of the user's; the image itself.
+"$python" -c 'import socket, sys, time
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+time.sleep(600)' >"$work/port" &
+listener=$!
+while [ ! -s "$work/port" ]; do sleep 0.05; done
+mkdir "$work/shown"
+cp "$work/embedded_probe.py" "$work/shown/probe.py"
+probe_arguments=("$work/home/secret" "$work/images/web-flat.vmdk" "$(<"$work/port")")
+ends_with 0 run --dir-ro "$work/shown" "$image" -- "$python" "$work/shown/probe.py" "${probe_arguments[@]}" --inside
+[ "$(<"$work/out")" = probed ] || fail 'something can be reached from inside'
+check "from inside: no file of the user's, no network, no writing to the image"
+
+# The same from where the kernel's own process runs: the sandbox, as it really is, with another program in the kernel's place.
+mkdir "$work/bin"
+cat >"$work/bin/bwrap" <<END
+#!/usr/bin/python3
+import os, sys
+words = sys.argv[1:]
+end = words.index("--")
+os.dup2(2, 1)
+os.execv("$(command -v bwrap)", ["bwrap", *words[:end], "--", "/usr/bin/python3", "$work/shown/probe.py",
+         *"${probe_arguments[*]}".split(), "--sandbox"])
+END
+chmod 755 "$work/bin/bwrap"
+status=0
+PATH=$work/bin:$PATH "${as_user[@]}" "$vmdk_dm" run --console --dir-ro "$work/shown" "$image" -- true >"$work/out" 2>"$work/err" </dev/null || status=$?
+[ "$status" -eq 1 ] || fail "the probe in the sandbox: status $status"
+[ "$(sed '/^vmdk-dm: /,$d' "$work/err")" = probed ] || fail 'something can be reached from the sandbox'
+check "from the sandbox around the kernel: none of it either, and no process of this machine"
+# The probe can fail: outside it reaches all of it.
+"${as_user[@]}" "$python" "$work/embedded_probe.py" "$work/home/secret" "$work/home/secret" "$(<"$work/port")" --inside >"$work/out" || fail 'the probe fails'
+for reached in "file $work/home/secret" "network ('127.0.0.1'" 'image writable' 'image removable'; do
+    grep -qF "$reached" "$work/out" || fail "the probe does not see: $reached"
+done
+check "the probe sees all of that where it is there"
+
+mkdir "$work/writable"
+[ "$EUID" -ne 0 ] || chown 65534:65534 "$work/writable"
+ends_with 0 run --dir "$work/writable" "$image" -- cp 1/directory/random "$work/writable/copy"
+cmp "$work/writable/copy" "$work/tree/directory/random" || fail 'not what was copied'
+ends_with 1 run --dir-ro "$work/writable" "$image" -- touch "$work/writable/more"
+check "a directory shown with --dir can be written to, with --dir-ro it cannot"
+
+# copy-out.
+copies=$work/copies
+ends_with 0 copy-out "$image:1:/" "$copies/all"
+for file in random sparse; do
+    cmp "$copies/all/directory/$file" "$work/tree/directory/$file" || fail 'bytes have changed'
+done
+[ "$(stat -c %b "$copies/all/directory/sparse")" -lt 1000 ] || fail 'holes have been filled'
+[ "$(stat -c %a "$copies/all/setuid")" = 755 ] || fail 'special permissions are kept'
+[ "$(stat -c %a "$copies/all/unreadable")" = 400 ] || fail 'a file that the caller could not read'
+[ -z "$(find "$copies/all" ! -type f ! -type d ! -type l)" ] || fail 'special files'
+[ "$(find "$copies/all" ! -user "$(stat -c %u "$copies")")" = '' ] || fail 'files of others'
+for link in absolute up relative; do
+    [ "$(readlink "$copies/all/$link")" = "$(readlink "$work/tree/$link")" ] || fail "the symbolic link $link"
+done
+[ "$(stat -c %Y.%y "$copies/all/odd/"red*)" = "$(stat -c %Y.%y "$work/tree/odd/"red*)" ] || fail 'a time is lost'
+says "all/odd/fifo': left out, as it is a FIFO"
+says "all/odd/device': left out, as it is a block device"
+check "a whole file system comes out: bytes, holes, times and links, but nothing special, and all of it the caller's"
+
+ends_with 5 copy-out "$image:1:/readme.txt" "$copies/all"
+says "'$copies/all/readme.txt' is there already (see --force)"
+echo mine >"$copies/all/readme.txt"
+rm "$copies/all/relative"
+ln -s "$work/home/secret" "$copies/all/relative"
+ends_with 0 copy-out --force "$image:1:/" "$copies/all"
+cmp "$copies/all/readme.txt" "$work/tree/readme.txt" || fail 'not replaced'
+[ "$(<"$work/home/secret")" = canary ] || fail 'written through a symbolic link'
+[ -z "$(find "$copies" -name '.vmdk-dm-*')" ] || fail 'temporary files are left'
+check "what is there is kept without --force, and replaced with it; nothing is written through a link"
+ends_with 5 copy-out "$image:1:/odd" "$copies/all"
+ends_with 0 copy-out "$image:1:/odd/" "$copies/odd"
+echo mine >"$copies/odd/-rf"
+mkfifo "$copies/odd/device"
+ends_with 0 copy-out --force "$image:1:/odd" "$copies"
+mkdir "$copies/names"
+mkdir "$copies/names/odd"
+: >"$(printf '%s/names/odd/red\033[31mname\nline' "$copies")"
+chmod 555 "$copies/names/odd"
+ends_with 1 copy-out --force "$image:1:/odd" "$copies/names"
+chmod 755 "$copies/names/odd"
+says "names/odd/red\\x1b[31mname\\x0aline': "
+check "names with control characters are shown escaped"
+
+ends_with 0 copy-out "$image:2:/" "$copies/fat"
+cp "$image" "$work/images/a:b.vmdk"
+facts >"$work/facts"
+ends_with 0 copy-out "$work/images/a:b.vmdk:1:/directory/../readme.txt" "$copies/colon"
+check "FAT is read too, and a colon may stand in the image's name"
+
+# Errors.
+ends_with 6 copy-out "$image:7:/x" "$copies/none"
+says "the volume '7' is not there; this is:"
+ends_with 6 copy-out "$image:1:/missing" "$copies/none"
+says "'/missing' of the image: No such file or directory"
+ends_with 2 copy-out "$image" "$copies/none"
+ends_with 6 copy-out "$work/none.vmdk:1:/x" "$copies/none"
+ends_with 3 run "$work/images/web-flat.vmdk" -- true
+ends_with 127 run "$image" -- no-such-command
+ends_with 2 run --mem 1M "$image" -- true
+[ ! -e "$copies/none" ] || fail 'a failed copy leaves something'
+ends_with 0 run "$work/images/empty.vmdk" -- sh -c 'ls /mnt/empty; ls /dev/mapper/empty'
+[ "$(<"$work/out")" = /dev/mapper/empty ] || fail 'a disk without file systems'
+check "what cannot be is refused, with its status; a disk without file systems is none of it"
+
+mkdir "$work/nothing"
+status=0
+PATH=$work/nothing "$vmdk_dm" run "$image" -- true >"$work/out" 2>"$work/err" || status=$?
+[ "$status" -eq 6 ] || fail "without bubblewrap: status $status"
+says 'package bubblewrap'
+status=0
+bwrap --unshare-user --disable-userns --dev-bind / / "$vmdk_dm" run "$image" -- true >"$work/out" 2>"$work/err" || status=$?
+[ "$status" -eq 1 ] || fail "without user namespaces: status $status"
+says 'the sandbox cannot be made: bwrap: '
+says 'user namespaces'
+check "what is missing is said, and what to do"
+
+ends_with 124 run --timeout 3 "$image" -- sleep 600
+nothing_left 'the time was up'
+check "--timeout ends it all with status 124"
+
+# Killed in every way, while something runs inside.
+for signal in INT TERM HUP KILL; do
+    mkfifo "$work/started.$signal"
+    "${as_user[@]}" env --default-signal=INT "$vmdk_dm" run "$image" -- sh -c 'echo started; sleep 600' >"$work/started.$signal" 2>/dev/null </dev/null &
+    process=$!
+    read -r line <"$work/started.$signal"
+    [ "$line" = started ] || fail "it says '$line'"
+    kill "-$signal" "$process"
+    status=0
+    wait "$process" || status=$?
+    [ "$status" -eq $((128 + $(kill -l "$signal"))) ] || fail "SIG$signal: status $status"
+    nothing_left "SIG$signal"
+done
+check "a signal ends it all, SIGKILL too, and nothing is left"
+
+if [ "$EUID" -eq 0 ]; then
+    as_user=()
+    cp "$work/images/"web*.vmdk "$work/home"
+    chown -R 0:0 "$work/home"
+    chmod 700 "$work/home"
+    chmod 600 "$work/home/"*
+    mkdir -p /run/vmdkdm-test.$$
+    trap 'rm -rf -- "/run/vmdkdm-test.$$"; finish' EXIT
+    cp "$work/images/"web*.vmdk /run/vmdkdm-test.$$
+    ends_with 0 run "$work/home/web.vmdk" -- cat 1/readme.txt /proc/sys/kernel/hostname
+    [ "$(<"$work/out")" = $'hello from the image\nembedded' ] || fail 'as root'
+    ends_with 0 copy-out "/run/vmdkdm-test.$$/web.vmdk:1:/readme.txt" "$copies/root"
+    check "root may do it too, and the image may lie below /run"
+fi
+
+facts | cmp -s - "$work/facts" || fail 'the images have changed'
+check "the images have not changed"
+printf '%s: %d checks\n' "${0##*/}" "$checks"

@@ -8,6 +8,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "confine/capabilities.h"
 #include "version.h"
 
 namespace vmdkdm {
@@ -56,6 +57,15 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
     for (const CLI::App* each : commands) std::cerr << each->get_name() << " ";
     std::cerr << "--help)\n";
     return static_cast<int>(ErrorKind::usage);
+}
+
+// These look at files, and make some. Of the others each needs the kernel's devices.
+constexpr std::string_view file_commands[] = {"info", "map", "table", "check", "hash", "verify"};
+
+void drop_unneeded_powers(int argc, char** argv) {
+    if (argc > 1 && std::find(std::begin(file_commands), std::end(file_commands),
+                              std::string_view(argv[1])) != std::end(file_commands))
+        keep_file_access_only();
 }
 
 int parse_and_run(CLI::App& app, int argc, char** argv) {
@@ -115,6 +125,7 @@ int run_command_line(int argc, char** argv) {
     raise_open_files_limit();
     try {
         refuse_unknown_words(app, argc, argv);
+        drop_unneeded_powers(argc, argv);
         const int status = parse_and_run(app, argc, argv);
         std::cout.flush();
         if (!std::cout) throw Error(ErrorKind::system, "cannot write to standard output");

@@ -14,6 +14,7 @@
 #include "cli/overlaid_image.h"
 #include "cli/progress.h"
 #include "cli/raw_output.h"
+#include "confine/capabilities.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
 #include "kernel/target_device.h"
@@ -57,6 +58,7 @@ Written compact_to_device(const CompactOptions& options, OpenImage& opened,
 }
 
 void run(const CompactOptions& options) {
+    if (!options.to_device) keep_file_access_only();
     copy_options(options);  // refuses what is mistyped before anything is read
     const auto start = std::chrono::steady_clock::now();
     OpenImage opened = open_image(options.image);

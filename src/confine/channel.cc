@@ -62,18 +62,16 @@ std::optional<Message> Channel::receive() const {
     return received;
 }
 
-std::optional<Message> Channel::receive_without_fd() const {
-    Message received{std::vector<std::byte>(max_message), UniqueFd()};
+std::optional<std::span<const std::byte>> Channel::receive_into(std::span<std::byte> buffer) const {
     ssize_t size = 0;
-    while ((size = ::recv(fd_.get(), received.bytes.data(), received.bytes.size(), 0)) < 0)
+    while ((size = ::recv(fd_.get(), buffer.data(), buffer.size(), 0)) < 0)
         // A reset: the other end was closed with messages of ours unread.
         if (errno == ECONNRESET)
             return std::nullopt;
         else if (errno != EINTR)
             throw system_error("cannot receive a message", errno);
     if (size == 0) return std::nullopt;
-    received.bytes.resize(static_cast<std::size_t>(size));
-    return received;
+    return buffer.first(static_cast<std::size_t>(size));
 }
 
 bool Channel::wait(int timeout_ms) const {

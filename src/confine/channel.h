@@ -34,8 +34,8 @@ class Channel {
     /// The next message, waiting for it; nothing when the other end is closed. Throws Error (system), also
     /// when a descriptor came along for which this process has no room.
     std::optional<Message> receive() const;
-    /// The same, and descriptors that come along are dropped.
-    std::optional<Message> receive_without_fd() const;
+    /// The same into `buffer`, of max_message bytes; descriptors that come along are dropped.
+    std::optional<std::span<const std::byte>> receive_into(std::span<std::byte> buffer) const;
 
     /// Whether a message, or the end, is there within `timeout_ms`.
     bool wait(int timeout_ms) const;

@@ -1,10 +1,7 @@
 #include "confine/confined_child.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,15 +19,7 @@ constexpr int progress_interval_ms = 100;
 constexpr std::size_t max_error_text = 32 << 10;
 
 // The first number of a message.
-enum class Kind : std::uint64_t { ready, request, progress, done, failed, answer };
-
-UniqueFd make_value_file() {
-    constexpr unsigned noexec = 8;  // MFD_NOEXEC_SEAL, since Linux 6.3
-    UniqueFd fd(::memfd_create("vmdk-dm", MFD_CLOEXEC | MFD_ALLOW_SEALING | noexec));
-    if (!fd) fd.reset(::memfd_create("vmdk-dm", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (!fd) throw system_error("memfd_create", errno);
-    return fd;
-}
+enum class Kind : std::uint64_t { ready, request, progress, done, failed, answer, value };
 
 void encode_error(Encoder& to, const std::exception& error) {
     const auto* ours = dynamic_cast<const Error*>(&error);
@@ -71,15 +60,15 @@ Encoder message_of(Kind kind) {
 // The child: never returns, and runs no destructor or exit handler of the parent's.
 class Child {
   public:
-    Child(const ConfinedTask& task, Channel channel, int value_fd, pid_t parent)
-        : task_(task), channel_(std::move(channel)), value_fd_(value_fd), parent_(parent) {}
+    Child(const ConfinedTask& task, Channel channel, pid_t parent)
+        : task_(task), channel_(std::move(channel)), parent_(parent) {}
 
     [[noreturn]] void run() {
         Encoder last = message_of(Kind::done);
         try {
             give_up_powers();
             ParentLink link(channel_);
-            Encoder value(value_fd_);
+            Encoder value([this](std::span<const std::byte> piece) { send_piece(piece); });
             task_.work(link, value);
             value.flush();
         } catch (const std::exception& error) {
@@ -101,15 +90,19 @@ class Child {
         if (task_.before) task_.before();
         std::vector<int> keep = task_.keep;
         keep.push_back(channel_.fd());
-        keep.push_back(value_fd_);
         Encoder ready = message_of(Kind::ready);
         ready.text(confine(task_.powers, keep));
         channel_.send(ready.bytes());
     }
 
+    void send_piece(std::span<const std::byte> piece) const {
+        Encoder message = message_of(Kind::value);
+        message.bytes(piece);
+        channel_.send(message.bytes());
+    }
+
     const ConfinedTask& task_;
     Channel channel_;
-    int value_fd_;
     pid_t parent_;
 };
 
@@ -162,14 +155,14 @@ class Parent {
                 task_.progress(done_, total_);
                 continue;
             }
-            const std::optional<Message> message = channel_.receive_without_fd();
+            const auto message = channel_.receive_into(buffer_);
             if (!message) return false;
-            Decoder from(message->bytes);
+            Decoder from(*message);
             if (take(from)) return true;
         }
     }
 
-    const std::string& unfiltered() const { return unfiltered_; }
+    HandedBack take_value() { return {std::move(value_), std::move(unfiltered_)}; }
 
   private:
     bool take(Decoder& from) {
@@ -186,6 +179,9 @@ class Parent {
                 return false;
             case Kind::progress:
                 take_progress(from);
+                return false;
+            case Kind::value:
+                take_piece(from.rest());
                 return false;
             case Kind::done:
                 from.expect_end();
@@ -221,6 +217,11 @@ class Parent {
         }
     }
 
+    void take_piece(std::span<const std::byte> piece) {
+        if (piece.size() > max_value - value_.size()) throw BadValue("it has no end");
+        value_.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+    }
+
     void take_progress(Decoder& from) {
         done_ = from.number();
         total_ = from.number();
@@ -231,6 +232,8 @@ class Parent {
 
     const ConfinedTask& task_;
     const Channel& channel_;
+    std::vector<std::byte> buffer_ = std::vector<std::byte>(Channel::max_message);
+    std::string value_;
     bool ready_ = false;
     std::string unfiltered_;
     std::uint64_t requests_ = 0;
@@ -261,23 +264,6 @@ void ParentLink::tell_progress(std::uint64_t done, std::uint64_t total) {
     channel_.send(message.bytes());
 }
 
-HandedBack::HandedBack(UniqueFd fd) {
-    // Fails as long as anybody could still write to it.
-    if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) != 0)
-        throw system_error("cannot seal what was handed back", errno);
-    struct stat status = {};
-    if (::fstat(fd.get(), &status) != 0) throw system_error("fstat", errno);
-    if (status.st_size == 0) return;
-    const auto size = static_cast<std::size_t>(status.st_size);
-    void* const start = ::mmap(nullptr, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
-    if (start == MAP_FAILED) throw system_error("cannot map what was handed back", errno);
-    bytes_ = {static_cast<const std::byte*>(start), size};
-}
-
-HandedBack::~HandedBack() {
-    if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
-}
-
 Error impossible_answer(const std::string& worker, const BadValue& error) {
     return {ErrorKind::format, concat("it made ", worker, " answer what cannot be (", error.what(),
                                       "): this is a bug in vmdk-dm; nothing was done")};
@@ -285,13 +271,12 @@ Error impossible_answer(const std::string& worker, const BadValue& error) {
 
 HandedBack run_confined(const ConfinedTask& task) {
     auto [ours, theirs] = Channel::pair();
-    UniqueFd value = make_value_file();
     const pid_t parent = ::getpid();
     const pid_t process = ::fork();
     if (process < 0) throw system_error("fork", errno);
     if (process == 0) {
         ours.close();
-        Child(task, std::move(theirs), value.get(), parent).run();
+        Child(task, std::move(theirs), parent).run();
     }
     ChildProcess child(process);
     theirs.close();
@@ -303,9 +288,7 @@ HandedBack run_confined(const ConfinedTask& task) {
     } catch (const BadValue& error) {
         throw impossible_answer(task.worker, error);
     }
-    HandedBack handed_back(std::move(value));
-    handed_back.set_unfiltered(here.unfiltered());
-    return handed_back;
+    return here.take_value();
 }
 
 }  // namespace vmdkdm

@@ -7,7 +7,7 @@
 //     task.serve(request)  <- request ------- link.ask()
 //                          -- reply, fd ---->
 //     task.progress()      <- how far ------- link.tell_progress()
-//     the value            <- done ---------- (its bytes stand in a memfd)
+//     the value            <- pieces, done --
 //
 // What comes back is not to be believed: the child may have been taken over by the bytes that it read.
 #pragma once
@@ -51,6 +51,9 @@ struct Reply {
 /// but no process can have that many files open.
 inline constexpr std::uint64_t max_requests = 2'000'000;
 
+/// Of a value, in bytes; a disk of 300 million runs takes less.
+inline constexpr std::size_t max_value = std::size_t{8} << 30;
+
 struct ConfinedTask {
     std::string worker;  ///< "the reader", for messages
     Powers powers;
@@ -68,20 +71,16 @@ struct ConfinedTask {
 /// What the user is told of it.
 Error impossible_answer(const std::string& worker, const BadValue& error);
 
-/// The bytes that a child handed back. They cannot change any more.
+/// The bytes that a child handed back.
 class HandedBack {
   public:
-    /// The content of a memfd whose writer is dead. Throws Error (system).
-    explicit HandedBack(UniqueFd fd);
-    ~HandedBack();
-    HandedBack(HandedBack&& other) noexcept
-        : bytes_(std::exchange(other.bytes_, {})), unfiltered_(std::move(other.unfiltered_)) {}
-    HandedBack& operator=(HandedBack&&) = delete;
+    HandedBack(std::string bytes, std::string unfiltered)
+        : bytes_(std::move(bytes)), unfiltered_(std::move(unfiltered)) {}
 
     /// `decode(Decoder&)`, which reads and checks all of the value. Throws Error (format) when it is none.
     template <class Decode>
     auto checked(const std::string& worker, Decode&& decode) const {
-        Decoder decoder(bytes_);
+        Decoder decoder(std::as_bytes(std::span(bytes_)));
         try {
             auto value = decode(decoder);
             decoder.expect_end();
@@ -93,10 +92,9 @@ class HandedBack {
 
     /// Why the child had no system call filter; empty when it had one.
     const std::string& unfiltered() const { return unfiltered_; }
-    void set_unfiltered(std::string why) { unfiltered_ = std::move(why); }
 
   private:
-    std::span<const std::byte> bytes_;
+    std::string bytes_;
     std::string unfiltered_;
 };
 

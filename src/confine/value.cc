@@ -1,21 +1,18 @@
 #include "confine/value.h"
 
-#include <unistd.h>
-
-#include <cerrno>
+#include <algorithm>
 #include <cstring>
 
 #include "base/concat.h"
-#include "base/error.h"
 
 namespace vmdkdm {
 
+// A text can make the buffer longer than a piece.
 void Encoder::flush() {
-    for (std::size_t written = 0; written < buffer_.size();) {
-        const ssize_t count = ::write(fd_, buffer_.data() + written, buffer_.size() - written);
-        if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) throw system_error("cannot hand back what was read", count == 0 ? EIO : errno);
-        written += static_cast<std::size_t>(count);
+    for (std::span<const std::byte> rest = bytes(); !rest.empty();) {
+        const std::size_t size = std::min(rest.size(), piece);
+        sink_(rest.first(size));
+        rest = rest.subspan(size);
     }
     buffer_.clear();
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 #include <stdexcept>
@@ -13,18 +14,21 @@
 
 namespace vmdkdm {
 
-/// Writes a value, into memory or straight into a file.
+/// Writes a value, into memory or piece by piece to where it is wanted.
 class Encoder {
   public:
+    using Sink = std::function<void(std::span<const std::byte> piece)>;
+
     Encoder() = default;
-    /// Into the file `fd`, piece by piece; flush() writes the last one.
-    explicit Encoder(int fd) : fd_(fd) {}
+    /// `sink` gets the value in pieces; flush() gives it the last one.
+    explicit Encoder(Sink sink) : sink_(std::move(sink)) { buffer_.reserve(2 * piece); }
 
     void number(std::uint64_t value) { raw(&value, sizeof value); }
     void text(std::string_view text) {
         number(text.size());
         raw(text.data(), text.size());
     }
+    void bytes(std::span<const std::byte> bytes) { raw(bytes.data(), bytes.size()); }
     /// As it lies in memory: of a type without pointers and without padding.
     template <class Record>
     void record(const Record& record) {
@@ -34,20 +38,19 @@ class Encoder {
 
     void append(const Encoder& other) { buffer_ += other.buffer_; }
 
-    /// Throws Error (system) when the file cannot be written.
     void flush();
     /// What was written into memory.
     std::span<const std::byte> bytes() const { return std::as_bytes(std::span(buffer_)); }
 
   private:
-    static constexpr std::size_t piece = 64 << 10;
+    static constexpr std::size_t piece = 32 << 10;
 
     void raw(const void* data, std::size_t size) {
         buffer_.append(static_cast<const char*>(data), size);
-        if (fd_ >= 0 && buffer_.size() >= piece) flush();
+        if (buffer_.size() >= piece && sink_) flush();
     }
 
-    int fd_ = -1;
+    Sink sink_;
     std::string buffer_;
 };
 
@@ -81,6 +84,8 @@ class Decoder {
         return record;
     }
 
+    /// All that was not read yet.
+    std::span<const std::byte> rest() const { return bytes_; }
     void expect_end() const;
 
   private:

@@ -101,7 +101,8 @@ class Kernel {
     virtual unsigned free_loop() = 0;
     /// Binds and holds loop `number`, with AUTOCLEAR. Error busy: somebody else was faster.
     virtual HeldDevicePtr configure_loop(unsigned number, const LoopConfig& config) = 0;
-    virtual DeviceNumber loop_device(unsigned number) = 0;
+    /// Which device that is: what was bound, and not what a name in /dev says now.
+    virtual DeviceNumber loop_device(const HeldDevice& loop) = 0;
     /// Whether the loop really does direct I/O; the kernel drops the wish silently where it cannot.
     virtual bool loop_does_direct_io(const HeldDevice& loop) = 0;
     /// Every bound loop device.

@@ -69,10 +69,9 @@ HeldDevicePtr LinuxKernel::configure_loop(unsigned number, const LoopConfig& con
     return std::make_unique<HeldFd>(std::move(loop));
 }
 
-DeviceNumber LinuxKernel::loop_device(unsigned number) {
+DeviceNumber LinuxKernel::loop_device(const HeldDevice& loop) {
     struct stat status = {};
-    const std::string node = node_of(number);
-    if (::stat(node.c_str(), &status) != 0) throw system_error(concat("cannot stat ", node), errno);
+    if (::fstat(loop.fd(), &status) != 0) throw system_error("cannot stat the loop device", errno);
     return {major(status.st_rdev), minor(status.st_rdev)};
 }
 

@@ -19,7 +19,8 @@ LoopDevice LoopDevice::attach(Kernel& kernel, const LoopConfig& config) {
             const unsigned number = kernel.free_loop();
             try {
                 HeldDevicePtr held = kernel.configure_loop(number, config);
-                return LoopDevice(std::move(held), kernel.loop_device(number));
+                const DeviceNumber device = kernel.loop_device(*held);
+                return LoopDevice(std::move(held), device);
             } catch (const Error& error) {
                 if (error.kind() != ErrorKind::busy || attempt == max_loop_attempts) throw;
             }

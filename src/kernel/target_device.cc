@@ -95,6 +95,12 @@ TargetDevice open_target_device(Kernel& kernel, const std::string& path, Bytes c
     if (!fd && errno == EBUSY) refuse_users(path, device, kernel, EBUSY);
     if (!fd) throw system_error(concat("cannot open '", path, "' for writing"), errno);
 
+    // What was looked at must be what is overwritten, whatever the name means now.
+    struct stat opened = {};
+    if (::fstat(fd.get(), &opened) != 0) throw system_error(concat("'", path, "'"), errno);
+    if (!S_ISBLK(opened.st_mode) || opened.st_rdev != status.st_rdev)
+        throw Error(ErrorKind::busy, concat("'", path, "' became another device while it was opened"));
+
     std::uint64_t size = 0;
     if (::ioctl(fd.get(), BLKGETSIZE64, &size) != 0)
         throw system_error(concat("size of '", path, "'"), errno);

@@ -12,6 +12,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "confine/confined_child.h"
 #include "mount/choose.h"
 #include "mount/mount_point.h"
 #include "mount/our_mounts.h"
@@ -26,6 +27,7 @@ namespace {
 
 constexpr unsigned pause_between_looks_ms = 10;
 constexpr unsigned patience_ms = 1000;
+constexpr std::size_t max_unclean_mark = 1000;
 
 // What has been mounted so far; undone newest first unless it is kept.
 class MountedSoFar {
@@ -64,12 +66,18 @@ UniqueFd open_device(const Volume& volume) {
 
 std::string unclean_mark_on(const Volume& volume) {
     const UniqueFd fd = open_device(volume);
-    return unclean_mark(volume.content->type, [&fd](std::uint64_t offset, std::size_t size) {
+    const auto read_at = [&fd](std::uint64_t offset, std::size_t size) {
         std::vector<std::byte> data(size);
         const ssize_t got = ::pread(fd.get(), data.data(), size, static_cast<off_t>(offset));
         data.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
         return data;
-    });
+    };
+    ConfinedTask task;
+    task.worker = "the prober";
+    task.keep = {fd.get()};
+    task.work = [&](ParentLink&, Encoder& value) { value.text(unclean_mark(volume.content->type, read_at)); };
+    return run_confined(task).checked(task.worker,
+                                      [](Decoder& from) { return harmless(from.text(max_unclean_mark)); });
 }
 
 bool holds_hibernated_windows(const std::string& directory) {

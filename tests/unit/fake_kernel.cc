@@ -271,8 +271,8 @@ HeldDevicePtr FakeKernel::configure_loop(unsigned number, const LoopConfig& conf
     });
 }
 
-DeviceNumber FakeKernel::loop_device(unsigned number) {
-    return perform("loop_device", [&] { return DeviceNumber{FakeMachine::loop_major, number}; });
+DeviceNumber FakeKernel::loop_device(const HeldDevice& loop) {
+    return perform("loop_device", [&] { return dynamic_cast<const FakeHold&>(loop).device(); });
 }
 
 bool FakeKernel::loop_does_direct_io(const HeldDevice& loop) {

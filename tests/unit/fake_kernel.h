@@ -140,7 +140,7 @@ class FakeKernel : public Kernel {
 
     unsigned free_loop() override;
     HeldDevicePtr configure_loop(unsigned number, const LoopConfig& config) override;
-    DeviceNumber loop_device(unsigned number) override;
+    DeviceNumber loop_device(const HeldDevice& loop) override;
     bool loop_does_direct_io(const HeldDevice& loop) override;
     std::vector<LoopInfo> list_loops() override;
     std::optional<Bytes> room_for(const LoopInfo& loop) override;

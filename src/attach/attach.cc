@@ -198,8 +198,12 @@ struct StandingDisk {
 void make_partitions(const StandingDisk& disk, const AttachOptions& options,
                      const std::set<std::string>& taken, Kernel& kernel, Assembly& built,
                      AttachResult& result, std::vector<std::string>& notes) {
-    std::vector<Partition> found = kernel.probe_partitions(disk.held, disk.logical_sector_size);
-    for (Partition& partition : fitting(std::move(found), disk.capacity, disk.logical_sector_size, notes)) {
+    PartitionTable found = kernel.probe_partitions(disk.held, disk.logical_sector_size);
+    if (!found.unreadable.empty())
+        notes.push_back(concat("the partition table cannot be read (", found.unreadable,
+                               "), so there are no partitions (see --no-partitions)"));
+    for (Partition& partition :
+         fitting(std::move(found.partitions), disk.capacity, disk.logical_sector_size, notes)) {
         const auto standing = disk.partition_names.find(partition.number);
         const std::string name =
             standing != disk.partition_names.end()

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <iostream>
 #include <vector>
 
@@ -73,6 +74,17 @@ int report(const Error& error) {
     return static_cast<int>(error.kind());
 }
 
+// Commands whose work stands by the time that they print it.
+[[noreturn]] void throw_unprinted(const CLI::App& app) {
+    static constexpr std::array lasting = {"attach", "mount", "activate"};
+    const std::string command =
+        app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name();
+    const bool lasts = std::find(lasting.begin(), lasting.end(), command) != lasting.end();
+    throw Error(ErrorKind::system,
+                concat("cannot write to standard output",
+                       lasts ? concat(" what '", command, "' has made; it stays (see vmdk-dm list)") : ""));
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -113,7 +125,7 @@ int run_command_line(int argc, char** argv) {
         refuse_unknown_words(app, argc, argv);
         const int status = parse_and_run(app, argc, argv);
         std::cout.flush();
-        if (!std::cout) throw Error(ErrorKind::system, "cannot write to standard output");
+        if (!std::cout) throw_unprinted(app);
         return status;
     } catch (const CLI::ParseError& error) {
         return report_usage(app, error);

@@ -2,6 +2,7 @@
 #include <blkid/blkid.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <iomanip>
 #include <memory>
 
@@ -24,8 +25,7 @@ std::string type_of(blkid_partition partition) {
 
 }  // namespace
 
-std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk,
-                                                     std::uint32_t logical_sector_size) {
+PartitionTable LinuxKernel::probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) {
     const std::unique_ptr<blkid_struct_probe, decltype(&::blkid_free_probe)> probe(::blkid_new_probe(),
                                                                                    &::blkid_free_probe);
     if (!probe || ::blkid_probe_set_device(probe.get(), disk.fd(), 0, 0) != 0)
@@ -35,7 +35,10 @@ std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk,
     ::blkid_probe_enable_partitions(probe.get(), 1);
 
     std::vector<Partition> partitions;
+    // No list is both: no table, and none that could be read.
+    errno = 0;
     const blkid_partlist list = ::blkid_probe_get_partitions(probe.get());
+    if (list == nullptr && errno == EIO) return {{}, system_error("", EIO).what()};
     const int count = list == nullptr ? 0 : ::blkid_partlist_numof_partitions(list);
     for (int i = 0; i < count; ++i) {
         const blkid_partition found = ::blkid_partlist_get_partition(list, i);
@@ -52,7 +55,7 @@ std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk,
     }
     std::sort(partitions.begin(), partitions.end(),
               [](const Partition& a, const Partition& b) { return a.number < b.number; });
-    return partitions;
+    return {std::move(partitions), ""};
 }
 
 std::string signature_on(int fd) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "attach/guard.h"
@@ -262,9 +263,19 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
 
 // It may go at any moment, until we hold it: what holds it now may be a mount that somebody undoes.
 HeldDevicePtr hold(const AttachedDisk& disk, Kernel& kernel) {
-    HeldDevicePtr held = kernel.hold_device(disk.device.device);
+    HeldDevicePtr held;
+    std::optional<Error> failure;
+    try {
+        held = kernel.hold_device(disk.device.device);
+    } catch (const Error& error) {
+        failure = error;
+        kernel.pause_ms(20);  // one that is going cannot be opened, and is listed for an instant more
+    }
     for (const DmInfo& device : kernel.list_devices())
-        if (device.device == disk.device.device && device.uuid == disk.device.uuid) return held;
+        if (device.device == disk.device.device && device.uuid == disk.device.uuid) {
+            if (failure) throw *failure;
+            return held;
+        }
     throw Error(ErrorKind::not_found,
                 concat(kernel.device_path(disk.device.name), " has just been detached"));
 }

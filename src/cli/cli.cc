@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <iostream>
+#include <new>
 #include <vector>
 
 #include "base/concat.h"
@@ -131,6 +132,9 @@ int run_command_line(int argc, char** argv) {
         return report_usage(app, error);
     } catch (const Error& error) {
         return report(error);
+    } catch (const std::bad_alloc&) {
+        return report(
+            Error(ErrorKind::system, "there is not enough memory for this (see ulimit -v, and free(1))"));
     } catch (const std::exception& error) {
         return report(Error(ErrorKind::system, error.what()));
     }

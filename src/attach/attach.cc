@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "attach/guard.h"
@@ -198,8 +199,12 @@ struct StandingDisk {
 void make_partitions(const StandingDisk& disk, const AttachOptions& options,
                      const std::set<std::string>& taken, Kernel& kernel, Assembly& built,
                      AttachResult& result, std::vector<std::string>& notes) {
-    std::vector<Partition> found = kernel.probe_partitions(disk.held, disk.logical_sector_size);
-    for (Partition& partition : fitting(std::move(found), disk.capacity, disk.logical_sector_size, notes)) {
+    PartitionTable found = kernel.probe_partitions(disk.held, disk.logical_sector_size);
+    if (!found.unreadable.empty())
+        notes.push_back(concat("the partition table cannot be read (", found.unreadable,
+                               "), so there are no partitions (see --no-partitions)"));
+    for (Partition& partition :
+         fitting(std::move(found.partitions), disk.capacity, disk.logical_sector_size, notes)) {
         const auto standing = disk.partition_names.find(partition.number);
         const std::string name =
             standing != disk.partition_names.end()
@@ -258,9 +263,19 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
 
 // It may go at any moment, until we hold it: what holds it now may be a mount that somebody undoes.
 HeldDevicePtr hold(const AttachedDisk& disk, Kernel& kernel) {
-    HeldDevicePtr held = kernel.hold_device(disk.device.device);
+    HeldDevicePtr held;
+    std::optional<Error> failure;
+    try {
+        held = kernel.hold_device(disk.device.device);
+    } catch (const Error& error) {
+        failure = error;
+        kernel.pause_ms(20);  // one that is going cannot be opened, and is listed for an instant more
+    }
     for (const DmInfo& device : kernel.list_devices())
-        if (device.device == disk.device.device && device.uuid == disk.device.uuid) return held;
+        if (device.device == disk.device.device && device.uuid == disk.device.uuid) {
+            if (failure) throw *failure;
+            return held;
+        }
     throw Error(ErrorKind::not_found,
                 concat(kernel.device_path(disk.device.name), " has just been detached"));
 }

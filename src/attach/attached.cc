@@ -10,6 +10,7 @@
 #include <set>
 #include <span>
 
+#include "base/concat.h"
 #include "base/error.h"
 #include "plan/names.h"
 
@@ -179,6 +180,27 @@ AttachedPartition describe_partition(unsigned number, const DmInfo& device, Kern
 }
 
 }  // namespace
+
+std::vector<std::string> notes_on_files(const AttachedDisk& disk, Kernel& kernel) {
+    std::vector<std::string> notes;
+    const std::string path = kernel.device_path(disk.device.name);
+    for (const AttachedLower& lower : disk.lowers) {
+        // What was made without a name, in a directory or in memory, has not lost it.
+        if (!lower.loop || lower.exception_store || lower.loop->backing_file.starts_with("/memfd:") ||
+            lower.loop->backing_file.find("/#") != std::string::npos)
+            continue;
+        const std::string& file = lower.loop->backing_file;
+        if (lower.loop->missing > Bytes(0))
+            notes.push_back(concat("'", file, "' has been cut short since ", path, " was attached: its last ",
+                                   lower.loop->missing.count(),
+                                   " bytes are gone, and a read that reaches into them gives zeros"));
+        else if (file.ends_with(" (deleted)"))
+            notes.push_back(concat("'", file.substr(0, file.size() - std::string_view(" (deleted)").size()),
+                                   "' has been deleted or replaced since ", path,
+                                   " was attached: what is shown is the old file, until it is detached"));
+    }
+    return notes;
+}
 
 Bytes reachable_limit(const AttachedOverlay& overlay) {
     const Bytes used = std::min(overlay.used, overlay.limit);

@@ -73,6 +73,10 @@ struct AttachedDisk {
     std::vector<std::string> mount_points;  ///< of a file system without a partition table
 };
 
+/// What has become of files of the disk since it was attached, for the user: of those that were cut short
+/// there are zeros to be read, without any error, and those that were deleted are there until it is detached.
+std::vector<std::string> notes_on_files(const AttachedDisk& disk, Kernel& kernel);
+
 /// Disks of ours in the order of their names, what a killed attach left without a table included.
 std::vector<AttachedDisk> list_attached(Kernel& kernel);
 

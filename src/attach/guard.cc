@@ -42,6 +42,7 @@ void remove_all(Kernel& kernel, const std::string& id) {
 // Runs in the child once the parent is gone: what it made is going, and the nodes with it.
 void clean_up_after_parent(Kernel& kernel, const std::string& id, const std::string& disk_name,
                            bool all_is_ours) {
+    kernel.settle();  // what the parent has not waited for, or not to the end
     for (unsigned waited_ms = 0; waited_ms < patience_ms; waited_ms += pause_between_looks_ms) {
         if (devices_of(kernel, id).empty()) break;
         if (all_is_ours)
@@ -71,7 +72,7 @@ void remove_debris(Kernel& kernel, const std::string& id) {
 
 AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name,
                          const std::function<void()>& also_undo)
-    : process_([&kernel, id, disk_name, also_undo](const std::string& told) {
+    : lock_(kernel, id), process_([&kernel, id, disk_name, also_undo](const std::string& told) {
           clean_up_after_parent(kernel, id, disk_name, told == word_keeping);
           if (also_undo && devices_of(kernel, id).empty()) also_undo();
       }) {}

@@ -6,21 +6,24 @@
 #include <functional>
 #include <string>
 
+#include "attach/attach_lock.h"
 #include "attach/guard_process.h"
 #include "kernel/kernel.h"
 
 namespace vmdkdm {
 
-/// Removes devices of image `id` that are empty and unused and stay so; an attach that is alive leaves that
-/// state within a millisecond. Throws Error.
+/// Removes devices of image `id` that are empty and unused and stay so. An attach that is alive leaves that
+/// state within a millisecond, but on a busy machine not always: who calls this has the AttachLock. Throws
+/// Error.
 void remove_debris(Kernel& kernel, const std::string& id);
 
-/// Removes debris and stale nodes when we end without having said that all is well, once the kernel has
-/// undone the attach. Killing both at once (a whole cgroup) leaves at worst an empty device, which the next
-/// attach of the image removes.
+/// Keeps others from attaching the image, and removes debris and stale nodes when we end without having said
+/// that all is well, once the kernel has undone the attach. Killing both at once (a whole cgroup) leaves at
+/// worst an empty device, which the next attach of the image removes.
 class AttachGuard {
   public:
-    /// `also_undo` runs in the child, once the devices are gone.
+    /// Waits until nobody else attaches the image. Throws Error, as AttachLock does. `also_undo` runs in the
+    /// child, once the devices are gone.
     AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name,
                 const std::function<void()>& also_undo = nullptr);
     /// From here on until our end every device of the image is ours, and a death in between must remove them
@@ -28,6 +31,7 @@ class AttachGuard {
     void about_to_keep() const;
 
   private:
+    AttachLock lock_;  // before the process, which shares it
     GuardProcess process_;
 };
 

@@ -3,7 +3,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <iostream>
+#include <new>
 #include <vector>
 
 #include "base/concat.h"
@@ -83,6 +85,17 @@ int report(const Error& error) {
     return static_cast<int>(error.kind());
 }
 
+// Commands whose work stands by the time that they print it.
+[[noreturn]] void throw_unprinted(const CLI::App& app) {
+    static constexpr std::array lasting = {"attach", "mount", "activate"};
+    const std::string command =
+        app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name();
+    const bool lasts = std::find(lasting.begin(), lasting.end(), command) != lasting.end();
+    throw Error(ErrorKind::system,
+                concat("cannot write to standard output",
+                       lasts ? concat(" what '", command, "' has made; it stays (see vmdk-dm list)") : ""));
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -128,12 +141,15 @@ int run_command_line(int argc, char** argv) {
         drop_unneeded_powers(argc, argv);
         const int status = parse_and_run(app, argc, argv);
         std::cout.flush();
-        if (!std::cout) throw Error(ErrorKind::system, "cannot write to standard output");
+        if (!std::cout) throw_unprinted(app);
         return status;
     } catch (const CLI::ParseError& error) {
         return report_usage(app, error);
     } catch (const Error& error) {
         return report(error);
+    } catch (const std::bad_alloc&) {
+        return report(
+            Error(ErrorKind::system, "there is not enough memory for this (see ulimit -v, and free(1))"));
     } catch (const std::exception& error) {
         return report(Error(ErrorKind::system, error.what()));
     }

@@ -82,7 +82,7 @@ void run(const DetachCommandOptions& options) {
     std::optional<Error> first_error;
     for (const AttachedDisk* disk : chosen) {
         try {
-            std::vector<std::string> notes;
+            std::vector<std::string> notes = notes_on_files(*disk, kernel);
             with_context(concat("cannot detach '", disk->device.name, "'"),
                          [&] { detach(*disk, options.detach, kernel, notes); });
             print_notes(notes);

@@ -34,11 +34,12 @@ Json lower_as_json(const AttachedLower& lower) {
                 {"readOnly", nullptr},
                 {"directIo", nullptr},
                 {"exceptionStore", false},
-                {"overlay", false}};
+                {"overlay", false},
+                {"missing", nullptr}};
     return {{"device", to_string(lower.device)}, {"loop", lower.loop->node},
             {"file", lower.loop->backing_file},  {"readOnly", lower.loop->read_only},
             {"directIo", lower.loop->direct_io}, {"exceptionStore", lower.exception_store},
-            {"overlay", lower.overlay}};
+            {"overlay", lower.overlay},          {"missing", lower.loop->missing.count()}};
 }
 
 Json overlay_as_json(const std::optional<AttachedOverlay>& overlay, unsigned low_percent) {
@@ -175,6 +176,7 @@ void run(const ListOptions& options) {
         kernel.pause_ms(pause_between_looks_ms);
         disks = look();
     }
+    for (const AttachedDisk& disk : disks) print_notes(notes_on_files(disk, kernel));
     options.json ? print_as_json(disks, low_percent, kernel) : print_as_text(disks, low_percent, kernel);
     if (any_is_low(disks, low_percent)) throw ExitStatus{status_low};
 }

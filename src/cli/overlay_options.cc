@@ -91,10 +91,6 @@ void check_existing(const OverlayFile& overlay, const OverlayOptions& options, c
         check_belongs(overlay.header(), image, options.accept_touched, opened.notes);
         // The kernel believes whatever stands in the store: one that no kernel wrote is refused here.
         read_changes(overlay, opened.notes);
-        if (overlay.cow_state() == CowState::invalid)
-            opened.notes.push_back(
-                concat("the kernel had given the overlay '", overlay.path(),
-                       "' up because a write to it failed; what was written before that is all there"));
     });
 }
 

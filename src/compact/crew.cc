@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/concat.h"
@@ -214,9 +215,18 @@ void CopyCrew::run(const std::function<void(Bytes)>& report) {
     std::vector<std::thread> threads;
     {
         const std::lock_guard lock(state.mutex);
-        for (unsigned i = 0; i < cores; ++i) threads.push_back(state.start([&state] { state.work(); }));
-        for (Hasher& hasher : state.hashers)
-            threads.push_back(state.start([&state, &hasher] { state.hash(hasher); }));
+        threads.reserve(cores + state.hashers.size());
+        try {
+            for (unsigned i = 0; i < cores; ++i) threads.push_back(state.start([&state] { state.work(); }));
+            for (Hasher& hasher : state.hashers)
+                threads.push_back(state.start([&state, &hasher] { state.hash(hasher); }));
+        } catch (const std::system_error& error) {
+            // Those that run wait for the lock, and stop.
+            --state.running;
+            state.error =
+                std::make_exception_ptr(system_error("cannot start a thread", error.code().value()));
+            state.stopped = true;
+        }
     }
     {
         std::unique_lock lock(state.mutex);

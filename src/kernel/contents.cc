@@ -2,6 +2,10 @@
 #include "kernel/contents.h"
 
 #include <blkid/blkid.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <vector>
 
 #include "base/error.h"
 #include "kernel/confined_probe.h"
@@ -10,24 +14,38 @@
 namespace vmdkdm {
 namespace {
 
-enum class Found : std::uint64_t { nothing, content, ambiguous };
+enum class Found : std::uint64_t { nothing, content, ambiguous, unreadable };
 
 constexpr const char* values[] = {"TYPE", "USAGE", "LABEL", "UUID", "VERSION"};
+
+// To libblkid what it cannot read is nothing. Nearly all signatures stand in these first bytes; the last is
+// that of btrfs.
+bool is_unreadable(int fd) {
+    constexpr std::size_t signatures_end = 68 * 1024;
+    std::vector<char> bytes(signatures_end);
+    // A read that meets bad sectors gives what is before them first.
+    for (off_t at = 0; at < static_cast<off_t>(bytes.size());) {
+        const ssize_t got = ::pread(fd, bytes.data(), bytes.size() - static_cast<std::size_t>(at), at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return got < 0 && errno == EIO;
+        at += got;
+    }
+    return false;
+}
 
 Found look(blkid_probe probe) {
     ::blkid_probe_enable_superblocks(probe, 1);
     ::blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE | BLKID_SUBLKS_LABEL |
                                                    BLKID_SUBLKS_UUID | BLKID_SUBLKS_VERSION);
-    switch (::blkid_do_safeprobe(probe)) {
-        case 0:
-            return Found::content;
-        case 1:
-            return Found::nothing;
-        case -2:
-            return Found::ambiguous;
-        default:
-            throw Error(ErrorKind::system, "libblkid cannot read the device");
-    }
+    const int result = ::blkid_do_safeprobe(probe);
+    constexpr int found = 0;
+    constexpr int nothing = 1;
+    constexpr int ambivalent = -2;
+    if (result == found) return Found::content;
+    if (result == ambivalent) return Found::ambiguous;
+    if (is_unreadable(::blkid_probe_get_fd(probe))) return Found::unreadable;
+    if (result == nothing) return Found::nothing;
+    throw Error(ErrorKind::system, "libblkid cannot read the device");
 }
 
 void encode_content(blkid_probe probe, Encoder& to) {
@@ -39,9 +57,10 @@ void encode_content(blkid_probe probe, Encoder& to) {
 
 std::optional<VolumeContent> decode_content(Decoder& from) {
     const auto found =
-        static_cast<Found>(from.number(static_cast<std::uint64_t>(Found::ambiguous), "what was found"));
+        static_cast<Found>(from.number(static_cast<std::uint64_t>(Found::unreadable), "what was found"));
     if (found == Found::nothing) return std::nullopt;
     if (found == Found::ambiguous) return VolumeContent{ambiguous_content, "", "", "", ""};
+    if (found == Found::unreadable) return VolumeContent{unreadable_content, "", "", "", ""};
     VolumeContent content;
     for (std::string* const value :
          {&content.type, &content.usage, &content.label, &content.uuid, &content.version})

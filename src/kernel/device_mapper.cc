@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <libdevmapper.h>
 #include <libudev.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -53,10 +55,7 @@ class DmTask {
   public:
     DmTask(int type, std::string what) : task_(create(type)), what_(std::move(what)) {
         // The first task of all opens /dev/mapper/control.
-        if (task_ == nullptr)
-            throw Error(ErrorKind::system, ::geteuid() == 0
-                                               ? "this kernel offers no device mapper (modprobe dm_mod?)"
-                                               : "needs root");
+        if (task_ == nullptr) refuse(errno);
     }
     DmTask(int type, const std::string& what, const std::string& name) : DmTask(type, what) {
         check(::dm_task_set_name(task_, name.c_str()));
@@ -89,7 +88,21 @@ class DmTask {
     // libcryptsetup, in the same process, sets a function of its own and takes it back to the default.
     static dm_task* create(int type) {
         ::dm_log_with_errno_init(keep_library_message);
+        errno = 0;
         return ::dm_task_create(type);
+    }
+
+    [[noreturn]] static void refuse(int error) {
+        if (::geteuid() != 0) throw Error(ErrorKind::system, "needs root");
+        // The library has forgotten why.
+        const UniqueFd control(::open("/dev/mapper/control", O_RDWR | O_CLOEXEC));
+        if (!control && (errno == EMFILE || errno == ENFILE))
+            throw system_error("cannot open /dev/mapper/control", errno);
+        throw Error(
+            ErrorKind::system,
+            error == EACCES || error == EPERM
+                ? "root may not use the device mapper here: CAP_SYS_ADMIN is missing, as in a container"
+                : "this kernel offers no device mapper (modprobe dm_mod?)");
     }
 
     [[noreturn]] void fail(int error) const {
@@ -156,6 +169,14 @@ UniqueFd open_by_number(DeviceNumber device) {
     return fd;
 }
 
+// Memory that a child has in common with us.
+std::uint32_t* shared_number() {
+    void* const page =
+        ::mmap(nullptr, sizeof(std::uint32_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) throw system_error("mmap", errno);
+    return new (page) std::uint32_t(0);
+}
+
 // Ends the wait for `cookie` in udev's stead, so that its semaphore does not outlive us, and makes the nodes.
 std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>& nodes) {
     int ready = 0;
@@ -169,7 +190,8 @@ std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>
 
 }  // namespace
 
-LinuxKernel::LinuxKernel(UdevUse udev) : with_udev_(udev == UdevUse::automatic && udevd_runs()) {
+LinuxKernel::LinuxKernel(UdevUse udev)
+    : with_udev_(udev == UdevUse::automatic && udevd_runs()), cookie_(shared_number()) {
     if (with_udev_ && ::dm_udev_get_sync_support() == 0) with_udev_ = false;
     // Without udev no cookie is waited for, and libdevmapper makes and removes the nodes in /dev/mapper
     // itself.
@@ -179,6 +201,7 @@ LinuxKernel::LinuxKernel(UdevUse udev) : with_udev_(udev == UdevUse::automatic &
 LinuxKernel::~LinuxKernel() {
     settle();
     ::dm_lib_release();
+    ::munmap(cookie_, sizeof *cookie_);
 }
 
 DeviceNumber LinuxKernel::create_device(const std::string& name, const std::string& uuid) {
@@ -199,7 +222,7 @@ void LinuxKernel::remove_when_unused(const std::string& name) {
     task.check(::dm_task_deferred_remove(task.get()));
     // Without a cookie libdevmapper would take the node away at once. It completes the cookie itself when the
     // device is in use and no event comes.
-    if (with_udev_) task.check(::dm_task_set_cookie(task.get(), &cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+    if (with_udev_) task.check(::dm_task_set_cookie(task.get(), cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
     task.run();
 }
 
@@ -231,7 +254,7 @@ void LinuxKernel::resume_device(const std::string& name, DeviceRole role) {
     const std::uint16_t nodes = with_udev_
                                     ? DM_UDEV_DISABLE_LIBRARY_FALLBACK
                                     : DM_UDEV_DISABLE_DM_RULES_FLAG | DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG;
-    task.check(::dm_task_set_cookie(task.get(), &cookie_, udev_flags(role) | nodes));
+    task.check(::dm_task_set_cookie(task.get(), cookie_, udev_flags(role) | nodes));
     if (with_udev_) awaited_nodes_.push_back(name);
     task.run();
     if (!with_udev_) ::dm_task_update_nodes();
@@ -240,7 +263,7 @@ void LinuxKernel::resume_device(const std::string& name, DeviceRole role) {
 void LinuxKernel::remove_device(const std::string& name) {
     DmTask task(DM_DEVICE_REMOVE, "remove", name);
     if (with_udev_) {
-        task.check(::dm_task_set_cookie(task.get(), &cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+        task.check(::dm_task_set_cookie(task.get(), cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
         awaited_nodes_.push_back(name);
     }
     task.run();
@@ -337,12 +360,15 @@ SnapshotStatus LinuxKernel::snapshot_status(const std::string& name) {
 }
 
 void LinuxKernel::refresh_nodes(const std::string& prefix) {
-    // With udev the links are its business, and it has the kernel's event.
-    if (with_udev_) return;
     std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(::dm_dir()))
-        if (std::string name = entry.path().filename(); name.starts_with(prefix))
+    for (const auto& entry : std::filesystem::directory_iterator(::dm_dir())) {
+        std::string name = entry.path().filename();
+        // Links are udev's business, and it has the kernel's event. A node that is none was made in its stead
+        // when it did not answer.
+        std::error_code gone;
+        if (name.starts_with(prefix) && !(with_udev_ && entry.is_symlink(gone)))
             names.push_back(std::move(name));
+    }
     for (const std::string& name : names) ::dm_mknodes(name.c_str());
     ::dm_task_update_nodes();
 }
@@ -359,11 +385,16 @@ void LinuxKernel::require_node(const std::string& name, DeviceNumber device) {
 
 std::string LinuxKernel::settle() {
     const std::vector<std::string> nodes = std::exchange(awaited_nodes_, {});
-    const std::uint32_t cookie = std::exchange(cookie_, 0);
-    if (cookie == 0) {
-        ::dm_task_update_nodes();
-        return {};
-    }
+    const std::uint32_t cookie = *cookie_;
+    std::string note;
+    if (cookie != 0) note = wait_for_udev(cookie, nodes);
+    *cookie_ = 0;
+    ::dm_task_update_nodes();
+    return note;
+}
+
+// Returns a note when udev does not answer.
+std::string LinuxKernel::wait_for_udev(std::uint32_t cookie, const std::vector<std::string>& nodes) {
     // dm_udev_wait has no deadline, and a killed udev worker would hang us for ever.
     const auto deadline = std::chrono::steady_clock::now() + udev_deadline;
     int ready = 0;
@@ -374,7 +405,6 @@ std::string LinuxKernel::settle() {
         pause_ms(wait_ms);
         wait_ms = std::min(2 * wait_ms, 20U);
     }
-    ::dm_task_update_nodes();
     return {};
 }
 

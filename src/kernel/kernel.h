@@ -45,6 +45,8 @@ struct LoopInfo {
     bool read_only = false;
     bool direct_io = false;
     bool autoclear = false;
+    /// What the device shows beyond the end that its file has by now. The kernel reads zeros there.
+    Bytes missing = Bytes(0);
 };
 
 /// What a mapped device is there for, and so what udev's rules may do with it.
@@ -74,6 +76,12 @@ struct Partition {
     std::string type;   ///< GPT: type UUID; MBR: "0x83"
     std::string label;  ///< GPT partition name, may be empty
     std::string uuid;   ///< partition UUID, may be empty
+};
+
+/// What was found on a disk where a partition table would be.
+struct PartitionTable {
+    std::vector<Partition> partitions;  ///< in the order of their numbers; none when there is no table
+    std::string unreadable;             ///< why the disk could not be read there; else empty
 };
 
 /// Who uses a block device.
@@ -144,9 +152,7 @@ class Kernel {
 
     // What is on and around a device.
 
-    /// Partitions by the table on the disk, in the order of their numbers; none when there is no table.
-    virtual std::vector<Partition> probe_partitions(const HeldDevice& disk,
-                                                    std::uint32_t logical_sector_size) = 0;
+    virtual PartitionTable probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) = 0;
     /// What is on the device itself, by libblkid; none when it finds nothing.
     virtual std::optional<VolumeContent> probe_content(const HeldDevice& device) = 0;
     /// What lies directly on a block device, in the order of device numbers.

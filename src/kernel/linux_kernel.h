@@ -43,8 +43,7 @@ class LinuxKernel : public Kernel {
     void require_node(const std::string& name, DeviceNumber device) override;
     std::string settle() override;
 
-    std::vector<Partition> probe_partitions(const HeldDevice& disk,
-                                            std::uint32_t logical_sector_size) override;
+    PartitionTable probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) override;
     std::optional<VolumeContent> probe_content(const HeldDevice& device) override;
     std::vector<UpperDevice> devices_above(DeviceNumber device) override;
     std::vector<Holder> holders(DeviceNumber device) override;
@@ -57,8 +56,12 @@ class LinuxKernel : public Kernel {
     void throw_if_interrupted() override;
 
   private:
+    std::string wait_for_udev(std::uint32_t cookie, const std::vector<std::string>& nodes);
+
     bool with_udev_;
-    std::uint32_t cookie_ = 0;                // of the events that settle() waits for; 0 = none
+    // Of the events that settle() waits for; 0 = none. In memory that a child shares: a guard that outlives
+    // us ends the wait in our stead, and the semaphore with it.
+    std::uint32_t* cookie_;
     std::vector<std::string> awaited_nodes_;  // devices whose nodes udev was asked to make or remove
 };
 

@@ -1,12 +1,14 @@
 // Loop devices, through the ioctls of <linux/loop.h>: LOOP_CONFIGURE (Linux 5.8) sets file, flags and block
 // size in one step, so that no half-configured loop is ever seen by udev.
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -37,10 +39,30 @@ std::optional<Bytes> available_memory() {
     return std::nullopt;
 }
 
+// Whether the path leads to the very file that is behind the loop, and what it is like now.
+bool is_backing_file(const LoopInfo& loop, struct stat& status) {
+    return ::stat(loop.backing_file.c_str(), &status) == 0 && status.st_dev == loop.backing_identity.device &&
+           status.st_ino == loop.backing_identity.inode;
+}
+
+// The loop keeps the size that its file had when it was bound.
+Bytes missing_from(const LoopInfo& loop, Bytes offset, const UniqueFd& device) {
+    struct stat status = {};
+    std::uint64_t shown = 0;
+    if (!is_backing_file(loop, status) || !S_ISREG(status.st_mode) ||
+        ::ioctl(device.get(), BLKGETSIZE64, &shown) != 0)
+        return Bytes(0);
+    const Bytes end = offset + Bytes(shown);
+    const Bytes size(static_cast<std::uint64_t>(status.st_size));
+    return end > size ? std::min(end - size, Bytes(shown)) : Bytes(0);
+}
+
 }  // namespace
 
 unsigned LinuxKernel::free_loop() {
     const UniqueFd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    if (!control && (errno == ENOENT || errno == ENODEV || errno == ENXIO))
+        throw Error(ErrorKind::system, "there is no /dev/loop-control (modprobe loop?)");
     if (!control) throw system_error("cannot open /dev/loop-control", errno);
     const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
     if (number < 0) throw system_error("no free loop device", errno);
@@ -104,6 +126,7 @@ std::vector<LoopInfo> LinuxKernel::list_loops() {
         info.read_only = (status.lo_flags & LO_FLAGS_READ_ONLY) != 0;
         info.direct_io = (status.lo_flags & LO_FLAGS_DIRECT_IO) != 0;
         info.autoclear = (status.lo_flags & LO_FLAGS_AUTOCLEAR) != 0;
+        info.missing = missing_from(info, Bytes(status.lo_offset), loop);
         loops.push_back(std::move(info));
     }
     return loops;
@@ -113,11 +136,9 @@ std::optional<Bytes> LinuxKernel::room_for(const LoopInfo& loop) {
     // The kernel's own name for what memfd_create makes.
     if (loop.backing_file.starts_with("/memfd:")) return available_memory();
     struct stat status = {};
-    const bool is_it = ::stat(loop.backing_file.c_str(), &status) == 0 &&
-                       status.st_dev == loop.backing_identity.device &&
-                       status.st_ino == loop.backing_identity.inode;
     struct statvfs file_system = {};
-    if (!is_it || ::statvfs(loop.backing_file.c_str(), &file_system) != 0) return std::nullopt;
+    if (!is_backing_file(loop, status) || ::statvfs(loop.backing_file.c_str(), &file_system) != 0)
+        return std::nullopt;
     return Bytes(checked_multiply(file_system.f_bavail, file_system.f_frsize));
 }
 

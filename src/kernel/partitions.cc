@@ -2,6 +2,7 @@
 #include <blkid/blkid.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <iomanip>
 #include <set>
 #include <sstream>
@@ -27,7 +28,10 @@ std::string type_of(blkid_partition partition) {
 void encode_partitions(blkid_probe probe, Encoder& to) {
     ::blkid_probe_enable_superblocks(probe, 0);
     ::blkid_probe_enable_partitions(probe, 1);
+    // No list is both: no table, and none that could be read.
+    errno = 0;
     const blkid_partlist list = ::blkid_probe_get_partitions(probe);
+    to.number(list == nullptr && errno == EIO ? 1 : 0);
     const int count = list == nullptr ? 0 : ::blkid_partlist_numof_partitions(list);
     to.number(static_cast<std::uint64_t>(count));
     for (int i = 0; i < count; ++i) {
@@ -56,7 +60,8 @@ Partition decode_partition(Decoder& from) {
     return partition;
 }
 
-std::vector<Partition> decode_partitions(Decoder& from) {
+PartitionTable decode_partitions(Decoder& from) {
+    const bool is_unreadable = from.flag();
     std::vector<Partition> partitions;
     std::set<unsigned> numbers;
     for (std::size_t left = from.count(7 * sizeof(std::uint64_t), "the number of partitions"); left > 0;
@@ -67,7 +72,7 @@ std::vector<Partition> decode_partitions(Decoder& from) {
     }
     std::sort(partitions.begin(), partitions.end(),
               [](const Partition& a, const Partition& b) { return a.number < b.number; });
-    return partitions;
+    return {std::move(partitions), is_unreadable ? system_error("", EIO).what() : ""};
 }
 
 std::string signature_of(blkid_probe probe) {
@@ -86,8 +91,7 @@ std::string signature_of(blkid_probe probe) {
 
 }  // namespace
 
-std::vector<Partition> LinuxKernel::probe_partitions(const HeldDevice& disk,
-                                                     std::uint32_t logical_sector_size) {
+PartitionTable LinuxKernel::probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) {
     return probe_confined({disk.fd(), logical_sector_size, "the disk", encode_partitions})
         .checked(prober, decode_partitions);
 }

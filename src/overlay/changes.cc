@@ -148,8 +148,9 @@ Changes read_changes(const FilePtr& file, Bytes start, Bytes size, Sectors capac
         notes.push_back(concat("'", file->path(), "' lists chunks twice or beyond the end of the disk"));
     if (!found->valid)
         notes.push_back(concat("'", file->path(),
-                               "' is not valid any more: the kernel could not write to it, and "
-                               "what came after that is lost"));
+                               "' is not valid any more: the kernel gave it up when a write to it, or "
+                               "a read of the image below it, failed; what was written before that is "
+                               "all there"));
     const std::uint64_t chunk_bytes = to_bytes(found->chunk).count();
     const std::uint64_t chunks = size.count() / chunk_bytes;
     return {std::move(layer).finish(), found->chunk, found->valid, count,

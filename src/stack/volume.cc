@@ -54,7 +54,7 @@ class Surveyor {
         try {
             return kernel_.probe_content(*kernel_.hold_device(volume.device));
         } catch (const Error&) {
-            return std::nullopt;  // it begins in a bad sector, or has gone
+            return std::nullopt;  // it has gone
         }
     }
 

@@ -263,7 +263,7 @@ fill "$disk" 0
 state_is invalid 7
 must detach "$name"
 must attach --overlay "$work/tmpfs/overlay" "$image"
-says "the kernel had given the overlay '$work/tmpfs/overlay' up because a write to it failed"
+says "'$work/tmpfs/overlay' is not valid any more: the kernel gave it up when a write to it, or a read of the image below it, failed"
 reads_as_it_should
 must detach "$name"
 mount -o remount,size=8m "$work/tmpfs"

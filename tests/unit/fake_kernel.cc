@@ -292,7 +292,8 @@ std::vector<LoopInfo> FakeKernel::list_loops() {
                              loop.identity,
                              loop.config.read_only,
                              loop.config.direct_io,
-                             /*autoclear=*/true});
+                             /*autoclear=*/true,
+                             /*missing=*/Bytes(0)});
         return infos;
     });
 }
@@ -442,12 +443,12 @@ std::string FakeKernel::settle() {
     return note;
 }
 
-std::vector<Partition> FakeKernel::probe_partitions(const HeldDevice& disk, std::uint32_t) {
+PartitionTable FakeKernel::probe_partitions(const HeldDevice& disk, std::uint32_t) {
     return perform("probe_partitions", [&] {
         const DeviceNumber number = dynamic_cast<const FakeHold&>(disk).device();
         if (!machine_.devices.at(number.minor).live)
             throw std::logic_error("a disk without a table is probed");
-        return machine_.partitions;
+        return PartitionTable{machine_.partitions, machine_.partitions_unreadable};
     });
 }
 

@@ -51,6 +51,7 @@ class FakeMachine {
 
     // What the tests arrange.
     std::vector<Partition> partitions;                   ///< what a probe of any disk finds
+    std::string partitions_unreadable;                   ///< why a probe of any disk fails; else empty
     std::map<std::string, VolumeContent> contents;       ///< what a probe finds, by name of the device
     std::vector<User> users;                             ///< close_user() and open_by() keep the rest in step
     std::map<std::string, std::vector<Holder>> writers;  ///< by path
@@ -162,8 +163,7 @@ class FakeKernel : public Kernel {
     void require_node(const std::string& name, DeviceNumber device) override;
     std::string settle() override;
 
-    std::vector<Partition> probe_partitions(const HeldDevice& disk,
-                                            std::uint32_t logical_sector_size) override;
+    PartitionTable probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) override;
     std::optional<VolumeContent> probe_content(const HeldDevice& device) override;
     std::vector<UpperDevice> devices_above(DeviceNumber device) override;
     std::vector<Holder> holders(DeviceNumber device) override;

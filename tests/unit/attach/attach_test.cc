@@ -421,7 +421,7 @@ TEST_CASE("an attach that fails and cannot remove a device says which, and that 
     // udev looks at the disk just when the first partition fails.
     struct Watching : FakeKernel {
         explicit Watching(FakeMachine& watched) : FakeKernel(watched), machine(watched) {}
-        std::vector<Partition> probe_partitions(const HeldDevice&, std::uint32_t) override {
+        PartitionTable probe_partitions(const HeldDevice&, std::uint32_t) override {
             machine.open_by(machine.number_of("web"), Holder::Kind::process, "process 7 (udev-worker)");
             throw Error(ErrorKind::system, "cannot read");
         }
@@ -631,6 +631,16 @@ TEST_CASE("a partition beyond the end of the disk is left out or cut, and a note
                                    "partition 5 reaches beyond the end of the disk and is cut",
                                    "partition 6 lies beyond the end of the disk and is left out",
                                    "partition 7 lies beyond the end of the disk and is left out"});
+}
+
+TEST_CASE("a disk whose partition table cannot be read is attached without partitions, and a note says so") {
+    Machine machine;
+    machine.partitions.clear();
+    machine.partitions_unreadable = "Input/output error";
+    CHECK(paths_of(machine.attach()) == std::vector<std::string>{"/dev/mapper/web"});
+    CHECK(machine.notes ==
+          std::vector<std::string>{"the partition table cannot be read (Input/output error), so there are "
+                                   "no partitions (see --no-partitions)"});
 }
 
 TEST_CASE("an extended partition is its first two sectors, or one of 4096 bytes") {

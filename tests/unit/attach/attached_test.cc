@@ -67,6 +67,32 @@ TEST_CASE("what is attached is read from the kernel: image, loops, partitions, m
     CHECK(disks[0].lowers[0].loop->read_only);
 }
 
+TEST_CASE("what has become of files since they were attached is noted: zeros are read without any error") {
+    const TempDir directory;
+    directory.write_hole("data", 8192);
+    const std::string path = directory.write("web.vmdk", "version=1\nRW 16 FLAT \"data\" 0\n");
+    FakeMachine machine;
+    AttachedDisk disk = attach_image(machine, path, "web").at(0);
+    FakeKernel kernel(machine);
+    CHECK(notes_on_files(disk, kernel).empty());
+    LoopInfo& loop = *disk.lowers.at(0).loop;
+    const std::string data = loop.backing_file;
+    loop.missing = Bytes(512);
+    CHECK(notes_on_files(disk, kernel) ==
+          std::vector<std::string>{
+              concat("'", data,
+                     "' has been cut short since /dev/mapper/web was attached: "
+                     "its last 512 bytes are gone, and a read that reaches into them gives zeros")});
+    loop.missing = Bytes(0);
+    loop.backing_file += " (deleted)";
+    CHECK(notes_on_files(disk, kernel) ==
+          std::vector<std::string>{concat("'", data,
+                                          "' has been deleted or replaced since /dev/mapper/web was "
+                                          "attached: what is shown is the old file, until it is detached")});
+    disk.lowers.at(0).exception_store = true;
+    CHECK(notes_on_files(disk, kernel).empty());
+}
+
 TEST_CASE("disks are listed by name, partitions by number, others' devices not at all") {
     const TempDir directory;
     directory.write_hole("data", 8192);

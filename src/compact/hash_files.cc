@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/concat.h"
@@ -67,9 +68,7 @@ class HashCrew {
     FileHashes run() {
         deal_jobs();
         const std::size_t cores = std::clamp(std::thread::hardware_concurrency(), 1U, 64U);
-        std::vector<std::thread> threads;
-        running_ = std::min(cores, jobs_.size());
-        for (std::size_t i = running_; i > 0; --i) threads.emplace_back([this] { work(); });
+        std::vector<std::thread> threads = start(std::min(cores, jobs_.size()));
         wait();
         for (std::thread& thread : threads) thread.join();
         if (failure_) std::rethrow_exception(failure_);
@@ -92,6 +91,20 @@ class HashCrew {
         if (disk_ != nullptr && !disk_is_file_) jobs_.push_back({to_bytes(disk_->capacity()), std::nullopt});
         std::sort(jobs_.begin(), jobs_.end(), [](const Job& a, const Job& b) { return a.size > b.size; });
         for (const Job& job : jobs_) total_ += job.size;
+    }
+
+    // Fewer threads than wanted take longer; only none is an error.
+    std::vector<std::thread> start(std::size_t wanted) {
+        const std::lock_guard lock(mutex_);  // none ends before all are counted
+        std::vector<std::thread> threads;
+        threads.reserve(wanted);
+        try {
+            while (threads.size() < wanted) threads.emplace_back([this] { work(); });
+        } catch (const std::system_error& error) {
+            if (threads.empty()) throw system_error("cannot start a thread", error.code().value());
+        }
+        running_ = threads.size();
+        return threads;
     }
 
     // Reports from the caller's own thread until all others have ended.

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <new>
 
 #include "base/concat.h"
 
@@ -19,7 +20,7 @@ constexpr int progress_interval_ms = 100;
 constexpr std::size_t max_error_text = 32 << 10;
 
 // The first number of a message.
-enum class Kind : std::uint64_t { ready, request, progress, done, failed, answer, value };
+enum class Kind : std::uint64_t { ready, request, progress, done, failed, no_memory, answer, value };
 
 void encode_error(Encoder& to, const std::exception& error) {
     const auto* ours = dynamic_cast<const Error*>(&error);
@@ -71,6 +72,8 @@ class Child {
             Encoder value([this](std::span<const std::byte> piece) { send_piece(piece); });
             task_.work(link, value);
             value.flush();
+        } catch (const std::bad_alloc&) {
+            last = message_of(Kind::no_memory);
         } catch (const std::exception& error) {
             last = message_of(Kind::failed);
             encode_error(last, error);
@@ -188,6 +191,8 @@ class Parent {
                 return true;
             case Kind::failed:
                 throw_error(from);
+            case Kind::no_memory:
+                throw std::bad_alloc();
             case Kind::ready:
             case Kind::answer:
                 break;

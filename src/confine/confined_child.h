@@ -98,8 +98,8 @@ class HandedBack {
     std::string unfiltered_;
 };
 
-/// Throws Error: what the work threw, or how the child ended without an answer. Whatever it throws, the child
-/// is gone. Must not be called in a confined child.
+/// Throws what the work threw, an Error or std::bad_alloc, or an Error that says how the child ended without
+/// an answer. Whatever it throws, the child is gone. Must not be called in a confined child.
 HandedBack run_confined(const ConfinedTask& task);
 
 }  // namespace vmdkdm

@@ -40,7 +40,7 @@ too_full() {
     nothing_left "$2 without room"
 }
 
-check 'compact: known before and found out in the middle'
+check 'compact: known before'
 too_full 'no room for ' compact "$inner" "$full/raw"
 says ' too few'
 check 'hash needs none'

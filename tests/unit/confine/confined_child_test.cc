@@ -88,6 +88,8 @@ TEST_CASE("an error of the work is thrown in the parent, and is of the same kind
           Failure{ErrorKind::system, "odd"});
     CHECK_THROWS_AS(run_confined(task_of([](ParentLink&, Encoder&) { throw TextError("a:1:2: x\ny\n^"); })),
                     TextError);
+    CHECK_THROWS_AS(run_confined(task_of([](ParentLink&, Encoder&) { throw std::bad_alloc(); })),
+                    std::bad_alloc);
 }
 
 TEST_CASE("an error's text cannot write to a terminal what it likes") {

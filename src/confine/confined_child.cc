@@ -20,7 +20,7 @@ constexpr int progress_interval_ms = 100;
 constexpr std::size_t max_error_text = 32 << 10;
 
 // The first number of a message.
-enum class Kind : std::uint64_t { ready, request, progress, done, failed, no_memory, answer, value };
+enum class Kind : std::uint64_t { ready, request, progress, done, failed, answer, value, no_memory };
 
 void encode_error(Encoder& to, const std::exception& error) {
     const auto* ours = dynamic_cast<const Error*>(&error);

@@ -30,7 +30,7 @@ EXPECTED = {
     5: re.compile(r"attached already|is taken|in use|mounted already|has been attaching or mounting it|is busy|"
                   r"resource busy|is still open", re.I),
     6: re.compile(r"not attached|nothing is attached|nothing is mounted|has just been detached|no such device|"
-                  r"No such file|is mounted on|there is no", re.I),
+                  r"No such file|is mounted on|there is no|a file system is not there", re.I),
 }
 # By command; list and filesystems have no reason to fail, besides what becomes of the disk while they look.
 FAILING = {"attach": {5, 6}, "detach": {5, 6}, "mount": {5, 6}, "umount": {5, 6}, "list": set(),

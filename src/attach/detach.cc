@@ -164,6 +164,8 @@ void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kern
     }
     if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
     if (options.deferred) return;
+    // Of what a detach that was killed has removed before us.
+    kernel.refresh_nodes(disk.device.name);
     wait_for_loops(disk, options, kernel, notes);
     overlay.write_to_disk(notes);
 }

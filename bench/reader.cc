@@ -2,11 +2,10 @@
 // achieved. On a busy machine only neighbours can be compared, so the slices must be short; fio needs 0.3 s
 // between two jobs in the embedded kernel, which is why this is not fio.
 //
-//   reader [--within BYTES] [--every N] [--cold] PATTERN BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...
+//   reader [--cold] [--jobs N] PATTERN BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...
 //
-// --within BYTES: reads only the first BYTES. --every N: reads only each N-th block, so that what is read of
-// a large disk stays in the page cache and is yet spread over all of it. --cold: drops the page cache before
-// each slice (as root).
+// --cold: drops the page cache before each slice (as root). --jobs N: N threads at once, each at places of its
+// own and with a depth of its own.
 //
 // PATTERN is sequential or random. Linux AIO with O_DIRECT keeps DEPTH reads under way. One line a slice on
 // standard output: round, index of PATH, bytes, nanoseconds. Within a round every path reads the same
@@ -18,13 +17,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -44,13 +47,11 @@ struct Work {
     std::uint64_t block;
     unsigned depth;
     std::uint64_t blocks;  // to choose from
-    std::uint64_t every = 1;
 };
 
 // Of what comes before PATTERN.
 struct Options {
-    std::uint64_t within = UINT64_MAX;
-    std::uint64_t every = 1;
+    unsigned jobs = 1;
     bool cold = false;
 };
 
@@ -60,10 +61,8 @@ int parse(int argc, char** argv, Options& options) {
         const std::string name = argv[next];
         if (name == "--cold")
             options.cold = true;
-        else if (name == "--within" && next + 1 < argc)
-            options.within = std::stoull(argv[++next]);
-        else if (name == "--every" && next + 1 < argc)
-            options.every = std::stoull(argv[++next]);
+        else if (name == "--jobs" && next + 1 < argc)
+            options.jobs = static_cast<unsigned>(std::stoul(argv[++next]));
         else
             return argc;
     }
@@ -96,7 +95,7 @@ class Reader {
         std::uint64_t next = random() % work_.blocks;
         const auto submit = [&](iocb* request) {
             request->aio_fildes = static_cast<std::uint32_t>(fd);
-            request->aio_offset = static_cast<std::int64_t>(next * work_.every * work_.block);
+            request->aio_offset = static_cast<std::int64_t>(next * work_.block);
             next = (work_.random ? random() : next + 1) % work_.blocks;
             if (::syscall(SYS_io_submit, context_, 1, &request) != 1) die("io_submit");
         };
@@ -131,26 +130,64 @@ class Reader {
     std::vector<io_event> events_;
 };
 
+// All jobs, from when all are ready until the last has its last byte.
+struct Slice {
+    std::uint64_t bytes = 0;
+    std::chrono::nanoseconds took{0};
+};
+
+class Jobs {
+  public:
+    Jobs(const Work& work, unsigned jobs, bool cold) : cold_(cold) {
+        for (unsigned i = 0; i < jobs; ++i) readers_.push_back(std::make_unique<Reader>(work));
+    }
+
+    Slice read_for(std::chrono::milliseconds slice, int fd, unsigned round) {
+        Clock::time_point start;
+        const auto begin = [&]() noexcept {
+            // The lead-in of a cold slice is dropped with the page cache.
+            if (cold_) drop_page_cache();
+            start = Clock::now();
+        };
+        std::barrier ready(static_cast<std::ptrdiff_t>(readers_.size()), begin);
+        std::atomic<std::uint64_t> bytes = 0;
+        const auto job = [&](std::size_t number) {
+            const auto seed = static_cast<unsigned>(round * readers_.size() + number);
+            readers_[number]->read_for(lead_in, fd, seed);
+            ready.arrive_and_wait();
+            bytes += readers_[number]->read_for(slice, fd, seed);
+        };
+        std::vector<std::thread> others;
+        for (std::size_t i = 1; i < readers_.size(); ++i) others.emplace_back(job, i);
+        job(0);
+        for (std::thread& thread : others) thread.join();
+        return {bytes, Clock::now() - start};
+    }
+
+  private:
+    bool cold_;
+    std::vector<std::unique_ptr<Reader>> readers_;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
     Options options;
     const int first = parse(argc, argv, options);
-    if (argc - first < 6 || options.every == 0) {
+    if (argc - first < 6 || options.jobs == 0) {
         std::fputs(
-            "usage: reader [--within BYTES] [--every N] [--cold] sequential|random BLOCK_BYTES DEPTH "
-            "SLICE_MS ROUNDS PATH...\n",
+            "usage: reader [--cold] [--jobs N] sequential|random BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...\n",
             stderr);
         return 2;
     }
     argv += first;
     argc -= first;
     Work work = {std::strcmp(argv[0], "random") == 0, std::stoull(argv[1]),
-                 static_cast<unsigned>(std::stoul(argv[2])), 0, options.every};
+                 static_cast<unsigned>(std::stoul(argv[2])), 0};
     const std::chrono::milliseconds slice(std::stol(argv[3]));
     const auto rounds = static_cast<unsigned>(std::stoul(argv[4]));
 
-    std::uint64_t size = options.within;
+    std::uint64_t size = UINT64_MAX;
     std::vector<int> files;
     for (int i = 5; i < argc; ++i) {
         const int fd = ::open(argv[i], O_RDONLY | O_DIRECT | O_CLOEXEC);
@@ -158,22 +195,17 @@ int main(int argc, char** argv) {
         files.push_back(fd);
         size = std::min(size, static_cast<std::uint64_t>(::lseek(fd, 0, SEEK_END)));
     }
-    work.blocks = size / work.block / work.every;
-    Reader reader(work);
+    work.blocks = size / work.block;
+    Jobs jobs(work, options.jobs, options.cold);
     for (unsigned round = 0; round < rounds; ++round) {
         for (std::size_t i = 0; i < files.size(); ++i) {
             // Even rounds upwards, odd ones downwards, so that each is as often before its neighbour as after
             // it.
             const std::size_t turn = (i + round / 2) % files.size();
             const std::size_t file = round % 2 == 0 ? turn : files.size() - 1 - turn;
-            // The lead-in of a cold slice is dropped with the page cache.
-            reader.read_for(lead_in, files[file], round);
-            if (options.cold) drop_page_cache();
-            const Clock::time_point start = Clock::now();
-            const std::uint64_t bytes = reader.read_for(slice, files[file], round);
-            const std::chrono::nanoseconds took = Clock::now() - start;
-            std::printf("%u %zu %llu %lld\n", round, file, static_cast<unsigned long long>(bytes),
-                        static_cast<long long>(took.count()));
+            const Slice read = jobs.read_for(slice, files[file], round);
+            std::printf("%u %zu %llu %lld\n", round, file, static_cast<unsigned long long>(read.bytes),
+                        static_cast<long long>(read.took.count()));
         }
     }
 }

@@ -61,10 +61,11 @@ KERNEL_NOTES = {
 def method(result):
     host = result["machine"]
     load = f"load {host['load at the start']:.1f} at the start, {result['load at the end']:.1f} at the end (others use it too)"
-    text = [f"Machine: {host['processor']}, {host['processors']} processors, {load}; Linux {host['kernel']}."]
+    text = [f"Machine: {host['processor']}, {host['processors']} processor{'s' * (host['processors'] > 1)}, {load}; Linux {host['kernel']}."]
     if "kernel release" in result:
-        text.append(f"Disks were attached in {KERNEL_NAMES[result['kernel']]}, Linux {result['kernel release']}, with images on an "
-                    f"ext4 of their own.{KERNEL_NOTES[result['kernel']]}")
+        place = "beside the build" if result["kernel"] == "running" else "on an ext4 of their own"
+        text.append(f"Disks were attached in {KERNEL_NAMES[result['kernel']]}, Linux {result['kernel release']}, with images {place}."
+                    f"{KERNEL_NOTES[result['kernel']]}")
     text.append("Peers: " + "; ".join(result["versions"].values()) + ".")
     if result["quick"]:
         text.append("**A quick run: these numbers say nothing.**")

@@ -185,7 +185,6 @@ class SparseReader {
         if (header_.unclean_shutdown) compare_with_redundant();
         const std::vector<TableOffset> tables = offsets_of(directory);
         entries_.resize(header_.entries_per_table);
-        runs_.expect(tables, header_.entries_per_table);
         read_tables(*file_, tables, table_bytes(), [&](std::size_t index, std::span<const std::byte> bytes) {
             if (!tables[index])
                 runs_.unallocated(header_.entries_per_table);

@@ -26,7 +26,10 @@ class Translator {
         return std::nullopt;
     }
 
-    // The same for a layer with none below it.
+    // The same for a layer with none below it. Most runs stay as they are.
+    bool keeps(const RunEntry& entry) {
+        return entry.is_stored() && file(entry.stored().file) == entry.stored().file;
+    }
     RunEntry in_disk(const RunEntry& entry) {
         const Sectors start = entry.start();
         if (entry.is_stored()) {
@@ -95,6 +98,10 @@ class LayerCursor {
 void translate_in_place(RunEntries& entries, Translator& translate) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < entries.size(); ++i) {
+        if (kept == i && translate.keeps(entries[i])) {
+            ++kept;
+            continue;
+        }
         const RunEntry entry = translate.in_disk(entries[i]);
         if (kept > 0 && entry.goes_on_with_zeros_of(entries[kept - 1])) continue;
         entries[kept++] = entry;

@@ -155,7 +155,7 @@ void GrainRuns::damaged(std::uint64_t grains, const std::string& why) {
 void GrainRuns::stored(std::uint64_t sector, std::uint64_t grains) {
     if (left_ == Sectors(0)) return;
     // The tables may go on behind the extent's end; what they say there is of no grain.
-    grains = std::min(grains, (left_.count() - 1) / extent_.grain_size.count() + 1);
+    if (grains > 1) grains = std::min(grains, (left_.count() - 1) / extent_.grain_size.count() + 1);
     if (sector < extent_.data_start.count()) {
         // The rest of the stretch may well be sound.
         const std::uint64_t grain_size = extent_.grain_size.count();

@@ -102,16 +102,16 @@ std::vector<const DmInfo*> from_the_top(const Stack& stack) {
 // A COW device begins with its exception store.
 std::optional<DeviceNumber> store_of(const Stack& stack, Kernel& kernel) {
     if (!stack.cow || !stack.cow->live_table) return std::nullopt;
-    const Table table = kernel.live_table(stack.cow->name);
-    const auto* linear = std::get_if<LinearTarget>(&table.lines().front().target);
+    const TableLine first = kernel.live_table(stack.cow->name).lines().front();
+    const auto* linear = std::get_if<LinearTarget>(&first.target);
     return linear == nullptr ? std::nullopt : std::optional(std::get<DeviceNumber>(linear->device));
 }
 
 // Of a disk that has an overlay, the device with the changes.
 std::optional<DeviceNumber> overlay_of(const Stack& stack, Kernel& kernel) {
     if (!stack.has_base || !stack.disk || !stack.disk->live_table) return std::nullopt;
-    const Table table = kernel.live_table(stack.disk->name);
-    const auto* snapshot = std::get_if<SnapshotTarget>(&table.lines().front().target);
+    const TableLine first = kernel.live_table(stack.disk->name).lines().front();
+    const auto* snapshot = std::get_if<SnapshotTarget>(&first.target);
     return snapshot == nullptr ? std::nullopt : std::optional(std::get<DeviceNumber>(snapshot->cow));
 }
 
@@ -171,8 +171,8 @@ AttachedPartition describe_partition(unsigned number, const DmInfo& device, Kern
     if (device.live_table) {
         const Table table = kernel.live_table(device.name);
         partition.size = table.length();
-        if (const auto* linear = std::get_if<LinearTarget>(&table.lines().front().target))
-            partition.start = linear->offset;
+        const TableLine first = table.lines().front();
+        if (const auto* linear = std::get_if<LinearTarget>(&first.target)) partition.start = linear->offset;
     }
     partition.mount_points = kernel.mount_points(device.device);
     partition.device = device;

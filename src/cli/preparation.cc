@@ -31,14 +31,19 @@ std::optional<CopyStep> copy_first(const PreparationOptions& options, const Plan
 
 Plan feasible_plan(const PreparationOptions& options, const PlanShapeOptions& shape,
                    const std::optional<OverlayPlan>& overlay, OpenImage& opened) {
-    Plan plan = plan_for(opened, shape, overlay);
-    if (shape.strategy != "auto" || plan.cost.exceptions == 0 || can_hold_store(options.run_dir)) return plan;
-    opened.notes.push_back(concat("'", options.run_dir,
-                                  "' cannot hold an exception store (see --run-dir): the disk is shown line "
-                                  "by line, which takes longer to load"));
-    PlanShapeOptions linear = shape;
-    linear.strategy = "linear";
-    return plan_for(opened, linear, overlay);
+    std::optional<Plan> plan = plan_for(opened, shape, overlay);
+    if (shape.strategy == "auto" && plan->cost.exceptions > 0 && !can_hold_store(options.run_dir)) {
+        opened.notes.push_back(concat("'", options.run_dir,
+                                      "' cannot hold an exception store (see --run-dir): the disk is shown "
+                                      "line by line, which takes longer to load"));
+        PlanShapeOptions linear = shape;
+        linear.strategy = "linear";
+        plan.reset();
+        plan = plan_for(opened, linear, overlay);
+    }
+    // The plan says all. Its tables need the memory next.
+    opened.map = BlockMap::Builder().build();
+    return std::move(*plan);
 }
 
 }  // namespace vmdkdm

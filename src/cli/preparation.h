@@ -26,7 +26,8 @@ void add_preparation_options(CLI::App& command, PreparationOptions& options);
 std::optional<CopyStep> copy_first(const PreparationOptions& options, const PlanShapeOptions& shape,
                                    bool allow_damaged, OpenImage& opened);
 
-/// The plan; line by line, with a note, where there is no place for the store that would be cheaper.
+/// The plan; line by line, with a note, where there is no place for the store that would be cheaper. `opened`
+/// gives its map up for it.
 Plan feasible_plan(const PreparationOptions& options, const PlanShapeOptions& shape,
                    const std::optional<OverlayPlan>& overlay, OpenImage& opened);
 

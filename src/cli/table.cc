@@ -61,14 +61,13 @@ void print_as_json(const Plan& plan, const std::optional<CopyStep>& copy) {
     Json loops = Json::array();
     for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
         if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
-            loops.push_back(
-                {{"device", namer(PlannedDevice{i})},
-                 {"file", backing_as_json(lower)},
-                 {"exceptions", lower.store ? Json(lower.store->exceptions().size()) : Json(nullptr)},
-                 {"readOnly", lower.read_only},
-                 {"blockSize", plan.loop_block_size},
-                 {"offset", lower.offset.count()},
-                 {"sizeLimit", lower.size ? Json(lower.size->count()) : Json(nullptr)}});
+            loops.push_back({{"device", namer(PlannedDevice{i})},
+                             {"file", backing_as_json(lower)},
+                             {"exceptions", lower.store ? Json(lower.store->count()) : Json(nullptr)},
+                             {"readOnly", lower.read_only},
+                             {"blockSize", plan.loop_block_size},
+                             {"offset", lower.offset.count()},
+                             {"sizeLimit", lower.size ? Json(lower.size->count()) : Json(nullptr)}});
     Json devices = Json::array();
     for (const DevicePlan* device : plan.devices()) {
         Json lines = Json::array();
@@ -109,8 +108,7 @@ void print_as_text(const Plan& plan, const std::optional<CopyStep>& copy) {
         if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
             std::cout << "loop " << namer(PlannedDevice{i}) << " " << access_of(lower.read_only) << " "
                       << plan.loop_block_size << " "
-                      << (lower.store ? concat("(store of ",
-                                               counted(lower.store->exceptions().size(), "exception"), ")")
+                      << (lower.store ? concat("(store of ", counted(lower.store->count(), "exception"), ")")
                                       : lower.file->path())
                       << (lower.size ? concat(" (", lower.size->count(), " bytes from byte ",
                                               lower.offset.count(), " on)")

@@ -173,8 +173,7 @@ CopyResult copy_disk(const BlockMap& map, const CopyTarget* target, const CopyOp
         encode_result(value, DiskCopy(map, target, options, told).run(), map);
     };
     task.progress = told_to(progress);
-    return run_confined(task).checked(task.worker,
-                                      [&](Decoder& from) { return decode_result(from, map, options); });
+    return value_of_confined(task, [&](Decoder& from) { return decode_result(from, map, options); });
 }
 
 }  // namespace vmdkdm

@@ -233,8 +233,7 @@ FileHashes hash_files(const std::vector<FilePtr>& files, const BlockMap* disk, P
         encode_hashes(value, HashCrew(files, disk, told).run());
     };
     task.progress = told_to(progress);
-    return run_confined(task).checked(task.worker,
-                                      [&](Decoder& from) { return decode_hashes(from, files.size(), disk); });
+    return value_of_confined(task, [&](Decoder& from) { return decode_hashes(from, files.size(), disk); });
 }
 
 }  // namespace vmdkdm

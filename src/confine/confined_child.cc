@@ -149,46 +149,53 @@ Error end_without_answer(const std::string& worker, int status) {
 // The parent, as long as the child works.
 class Parent {
   public:
-    Parent(const ConfinedTask& task, const Channel& channel) : task_(task), channel_(channel) {}
+    Parent(const ConfinedTask& task, const Channel& channel, ChildProcess& child)
+        : task_(task), channel_(channel), child_(child) {}
 
-    // True when the child has handed back its value, false when it died. Throws what it threw.
-    bool attend() {
-        for (;;) {
+    // The next piece of the value, until another one is asked for; empty when the child has handed back all.
+    // Throws what it threw, or how it died.
+    std::span<const std::byte> next_piece() {
+        while (!done_) {
             if (task_.progress && !channel_.wait(progress_interval_ms)) {
-                task_.progress(done_, total_);
+                task_.progress(progress_, total_);
                 continue;
             }
             const auto message = channel_.receive_into(buffer_);
-            if (!message) return false;
+            if (!message) throw end_without_answer(task_.worker, child_.end());
             Decoder from(*message);
-            if (take(from)) return true;
+            if (const auto piece = take(from)) return *piece;
         }
+        return {};
     }
 
-    HandedBack take_value() { return {std::move(value_), std::move(unfiltered_)}; }
+    std::string unfiltered() && { return std::move(unfiltered_); }
 
   private:
-    bool take(Decoder& from) {
+    // A piece of the value, if it is one.
+    std::optional<std::span<const std::byte>> take(Decoder& from) {
         const auto kind = static_cast<Kind>(from.number());
         // Told before it has read anything, so it is true; what is told later is not heard.
         if (kind == Kind::ready && !ready_) {
             ready_ = true;
             unfiltered_ = harmless(from.text(max_error_text));
-            return false;
+            return std::nullopt;
         }
         switch (kind) {
             case Kind::request:
                 answer(from);
-                return false;
+                return std::nullopt;
             case Kind::progress:
                 take_progress(from);
-                return false;
+                return std::nullopt;
             case Kind::value:
-                take_piece(from.rest());
-                return false;
+                answering_ = true;
+                if (from.rest().empty()) return std::nullopt;
+                return from.rest();
             case Kind::done:
                 from.expect_end();
-                return true;
+                done_ = true;
+                child_.end();
+                return std::nullopt;
             case Kind::failed:
                 throw_error(from);
             case Kind::no_memory:
@@ -202,6 +209,8 @@ class Parent {
 
     void answer(Decoder& from) {
         if (!task_.serve) throw BadValue("it asked for something");
+        // Whoever reads the value relies on what was served before.
+        if (answering_) throw BadValue("it asked for something when it had begun to answer");
         if (++requests_ > task_.most_requests)
             throw BadValue(concat("it asked more than ", task_.most_requests, " times"));
         Encoder message;
@@ -222,27 +231,24 @@ class Parent {
         }
     }
 
-    void take_piece(std::span<const std::byte> piece) {
-        if (piece.size() > max_value - value_.size()) throw BadValue("it has no end");
-        value_.append(reinterpret_cast<const char*>(piece.data()), piece.size());
-    }
-
     void take_progress(Decoder& from) {
-        done_ = from.number();
+        progress_ = from.number();
         total_ = from.number();
         from.expect_end();
-        if (total_ != 0) done_ = std::min(done_, total_);
-        if (task_.progress) task_.progress(done_, total_);
+        if (total_ != 0) progress_ = std::min(progress_, total_);
+        if (task_.progress) task_.progress(progress_, total_);
     }
 
     const ConfinedTask& task_;
     const Channel& channel_;
+    ChildProcess& child_;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(Channel::max_message);
-    std::string value_;
     bool ready_ = false;
+    bool answering_ = false;
+    bool done_ = false;
     std::string unfiltered_;
     std::uint64_t requests_ = 0;
-    std::uint64_t done_ = 0;
+    std::uint64_t progress_ = 0;
     std::uint64_t total_ = 0;
 };
 
@@ -274,7 +280,7 @@ Error impossible_answer(const std::string& worker, const BadValue& error) {
                                       "): this is a bug in vmdk-dm; nothing was done")};
 }
 
-HandedBack run_confined(const ConfinedTask& task) {
+std::string run_confined(const ConfinedTask& task, const std::function<void(Decoder&)>& decode) {
     auto [ours, theirs] = Channel::pair();
     const pid_t parent = ::getpid();
     const pid_t process = ::fork();
@@ -285,15 +291,15 @@ HandedBack run_confined(const ConfinedTask& task) {
     }
     ChildProcess child(process);
     theirs.close();
-    Parent here(task, ours);
+    Parent here(task, ours, child);
     try {
-        const bool answered = here.attend();
-        const int status = child.end();
-        if (!answered) throw end_without_answer(task.worker, status);
+        Decoder value([&here] { return here.next_piece(); }, max_value);
+        decode(value);
+        value.expect_end();
     } catch (const BadValue& error) {
         throw impossible_answer(task.worker, error);
     }
-    return here.take_value();
+    return std::move(here).unfiltered();
 }
 
 }  // namespace vmdkdm

@@ -7,7 +7,7 @@
 //     task.serve(request)  <- request ------- link.ask()
 //                          -- reply, fd ---->
 //     task.progress()      <- how far ------- link.tell_progress()
-//     the value            <- pieces, done --
+//     decode(value)        <- pieces, done --
 //
 // What comes back is not to be believed: the child may have been taken over by the bytes that it read.
 #pragma once
@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -68,38 +69,19 @@ struct ConfinedTask {
     std::function<void(std::uint64_t done, std::uint64_t total)> progress;
 };
 
-/// What the user is told of it.
-Error impossible_answer(const std::string& worker, const BadValue& error);
+/// Hands the value to `decode`, which reads and checks all of it while the child is still sending: it is
+/// never held as a whole. Returns why the child had no system call filter; empty when it had one. Throws what
+/// the work threw, an Error or std::bad_alloc, an Error that says how the child ended without an answer, or
+/// one (format) when the value is none. Whatever it throws, the child is gone. Must not be called in a
+/// confined child.
+std::string run_confined(const ConfinedTask& task, const std::function<void(Decoder&)>& decode);
 
-/// The bytes that a child handed back.
-class HandedBack {
-  public:
-    HandedBack(std::string bytes, std::string unfiltered)
-        : bytes_(std::move(bytes)), unfiltered_(std::move(unfiltered)) {}
-
-    /// `decode(Decoder&)`, which reads and checks all of the value. Throws Error (format) when it is none.
-    template <class Decode>
-    auto checked(const std::string& worker, Decode&& decode) const {
-        Decoder decoder(std::as_bytes(std::span(bytes_)));
-        try {
-            auto value = decode(decoder);
-            decoder.expect_end();
-            return value;
-        } catch (const BadValue& error) {
-            throw impossible_answer(worker, error);
-        }
-    }
-
-    /// Why the child had no system call filter; empty when it had one.
-    const std::string& unfiltered() const { return unfiltered_; }
-
-  private:
-    std::string bytes_;
-    std::string unfiltered_;
-};
-
-/// Throws what the work threw, an Error or std::bad_alloc, or an Error that says how the child ended without
-/// an answer. Whatever it throws, the child is gone. Must not be called in a confined child.
-HandedBack run_confined(const ConfinedTask& task);
+/// The same for a value that `decode` returns.
+template <class Decode>
+auto value_of_confined(const ConfinedTask& task, Decode&& decode) {
+    std::optional<std::decay_t<std::invoke_result_t<Decode, Decoder&>>> value;
+    run_confined(task, [&](Decoder& from) { value.emplace(decode(from)); });
+    return std::move(*value);
+}
 
 }  // namespace vmdkdm

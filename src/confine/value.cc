@@ -25,27 +25,40 @@ std::uint64_t Decoder::number(std::uint64_t most, std::string_view what) {
 
 std::size_t Decoder::count(std::size_t least_size, std::string_view what) {
     const std::uint64_t value = number();
-    const std::uint64_t most = bytes_.size() / least_size;
+    const std::uint64_t most = most_left() / least_size;
     if (value > most) throw BadValue(concat(what, " is ", value, ", more than ", most));
     return static_cast<std::size_t>(value);
 }
 
 std::string Decoder::text(std::size_t most) {
     const std::size_t size = static_cast<std::size_t>(number(most, "the length of a text"));
-    if (size > bytes_.size()) throw BadValue("a text goes on behind the end");
-    std::string text(reinterpret_cast<const char*>(bytes_.data()), size);
-    bytes_ = bytes_.subspan(size);
+    if (size > most_left()) throw BadValue("a text goes on behind the end");
+    std::string text(size, '\0');
+    copy(text.data(), size);
     return text;
 }
 
-void Decoder::expect_end() const {
-    if (!bytes_.empty()) throw BadValue(concat(bytes_.size(), " bytes too many"));
+void Decoder::expect_end() {
+    if (!bytes_.empty() || next_piece()) throw BadValue(concat(bytes_.size(), " bytes too many"));
 }
 
-void Decoder::copy(void* to, std::size_t size) {
-    if (size > bytes_.size()) throw BadValue("it ends too early");
-    std::memcpy(to, bytes_.data(), size);
-    bytes_ = bytes_.subspan(size);
+void Decoder::copy_pieces(std::byte* to, std::size_t size) {
+    while (size > 0) {
+        if (bytes_.empty() && !next_piece()) throw BadValue("it ends too early");
+        const std::size_t part = std::min(size, bytes_.size());
+        std::memcpy(to, bytes_.data(), part);
+        bytes_ = bytes_.subspan(part);
+        to += part;
+        size -= part;
+    }
+}
+
+bool Decoder::next_piece() {
+    if (!more_) return false;
+    bytes_ = more_();
+    if (bytes_.size() > to_come_) throw BadValue("it has no end");
+    to_come_ -= bytes_.size();
+    return !bytes_.empty();
 }
 
 std::string harmless(std::string_view text, bool may_have_lines) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <span>
@@ -65,6 +66,11 @@ class Decoder {
   public:
     explicit Decoder(std::span<const std::byte> bytes) : bytes_(bytes) {}
 
+    /// A value that comes piece by piece: `more` gives the next one, and an empty one at the end. No value of
+    /// more than `most` bytes is waited for.
+    using Source = std::function<std::span<const std::byte>()>;
+    Decoder(Source more, std::uint64_t most) : more_(std::move(more)), to_come_(most) {}
+
     std::uint64_t number() { return record<std::uint64_t>(); }
     /// Up to and with `most`; `what` is for the message.
     std::uint64_t number(std::uint64_t most, std::string_view what);
@@ -73,8 +79,8 @@ class Decoder {
         return static_cast<Integer>(number(std::numeric_limits<Integer>::max(), what));
     }
     bool flag() { return number(1, "a flag") == 1; }
-    /// The number of elements that follow, each of which takes at least `least_size` bytes: what is said to
-    /// follow is there, so that a count can reserve memory.
+    /// The number of elements that follow, each of which takes at least `least_size` bytes. There are as many
+    /// as the bytes have room for, or as may still come: memory is reserved for those that are there only.
     std::size_t count(std::size_t least_size, std::string_view what);
     std::string text(std::size_t most);
     template <class Record>
@@ -84,14 +90,23 @@ class Decoder {
         return record;
     }
 
-    /// All that was not read yet.
+    /// All that is there and was not read yet.
     std::span<const std::byte> rest() const { return bytes_; }
-    void expect_end() const;
+    void expect_end();
 
   private:
-    void copy(void* to, std::size_t size);
+    void copy(void* to, std::size_t size) {
+        if (size > bytes_.size()) return copy_pieces(static_cast<std::byte*>(to), size);
+        std::memcpy(to, bytes_.data(), size);
+        bytes_ = bytes_.subspan(size);
+    }
+    void copy_pieces(std::byte* to, std::size_t size);
+    bool next_piece();
+    std::uint64_t most_left() const { return bytes_.size() + to_come_; }
 
     std::span<const std::byte> bytes_;
+    Source more_;
+    std::uint64_t to_come_ = 0;  // at most, after those that are there
 };
 
 /// `text` for a terminal, whoever wrote it: control characters as `?`, but line ends where the text may have

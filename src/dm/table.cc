@@ -190,7 +190,56 @@ void LinePrinter::append_device(std::string& text, const LowerDevice& device) {
     text += name;
 }
 
-Table::Table(std::vector<TableLine> lines) : lines_(std::move(lines)) {
+void TableLines::add(const TableLine& line) {
+    constexpr std::uint32_t most_majors = std::uint32_t{1} << kind_shift;  // the kernel's have twelve bits
+    Packed packed{line.start, line.length, Sectors(0), 0, 0};
+    const auto set = [&packed](Kind kind, std::uint32_t major, std::uint32_t minor) {
+        packed.kind_and_major = static_cast<std::uint32_t>(kind) << kind_shift | major;
+        packed.minor = minor;
+    };
+    const auto* const linear = std::get_if<LinearTarget>(&line.target);
+    if (linear != nullptr) packed.offset = linear->offset;
+    const auto* const planned = linear == nullptr ? nullptr : std::get_if<PlannedDevice>(&linear->device);
+    const auto* const number = linear == nullptr ? nullptr : std::get_if<DeviceNumber>(&linear->device);
+    if (planned != nullptr) {
+        set(Kind::planned, 0, planned->index);
+    } else if (number != nullptr && number->major < most_majors) {
+        set(Kind::numbered, number->major, number->minor);
+    } else if (std::holds_alternative<ZeroTarget>(line.target)) {
+        set(Kind::zero, 0, 0);
+    } else if (std::holds_alternative<ErrorTarget>(line.target)) {
+        set(Kind::error, 0, 0);
+    } else {
+        set(Kind::other, 0, static_cast<std::uint32_t>(others_.size()));
+        others_.push_back(line.target);
+    }
+    lines_.push_back(packed);
+}
+
+TableLine TableLines::operator[](std::size_t index) const {
+    const Packed& packed = lines_[index];
+    const std::uint32_t major = packed.kind_and_major & ((std::uint32_t{1} << kind_shift) - 1);
+    switch (static_cast<Kind>(packed.kind_and_major >> kind_shift)) {
+        case Kind::planned:
+            return {packed.start, packed.length, LinearTarget{PlannedDevice{packed.minor}, packed.offset}};
+        case Kind::numbered:
+            return {packed.start, packed.length,
+                    LinearTarget{DeviceNumber{major, packed.minor}, packed.offset}};
+        case Kind::zero:
+            return {packed.start, packed.length, ZeroTarget{}};
+        case Kind::error:
+            return {packed.start, packed.length, ErrorTarget{}};
+        case Kind::other:
+            break;
+    }
+    return {packed.start, packed.length, others_[packed.minor]};
+}
+
+Sectors TableLines::end_of_last() const {
+    return lines_.empty() ? Sectors(0) : lines_.back().start + lines_.back().length;
+}
+
+Table::Table(TableLines lines) : lines_(std::move(lines)) {
     if (lines_.empty()) throw Error(ErrorKind::format, "a device-mapper table needs at least one line");
     Sectors next;
     for (const TableLine& line : lines_) {
@@ -206,10 +255,10 @@ Table::Table(std::vector<TableLine> lines) : lines_(std::move(lines)) {
 }
 
 Table Table::parse(std::string_view text) {
-    std::vector<TableLine> lines;
+    TableLines lines;
     while (!text.empty()) {
         const std::string_view line = text.substr(0, text.find('\n'));
-        if (line.find_first_not_of(' ') != std::string_view::npos) lines.push_back(LineParser(line).parse());
+        if (line.find_first_not_of(' ') != std::string_view::npos) lines.add(LineParser(line).parse());
         text.remove_prefix(std::min(line.size() + 1, text.size()));
     }
     return Table(std::move(lines));
@@ -219,8 +268,9 @@ Table Table::bind(const std::vector<DeviceNumber>& numbers) const {
     const auto resolve = [&numbers](LowerDevice& device) {
         if (const auto* planned = std::get_if<PlannedDevice>(&device)) device = numbers.at(planned->index);
     };
-    Table bound = *this;
-    for (TableLine& line : bound.lines_)
+    TableLines bound;
+    bound.reserve(lines_.size());
+    for (TableLine line : lines_) {
         std::visit(Overloaded{[&](LinearTarget& linear) { resolve(linear.device); },  //
                               [&](StripedTarget& striped) {
                                   for (LinearTarget& stripe : striped.stripes) resolve(stripe.device);
@@ -232,7 +282,9 @@ Table Table::bind(const std::vector<DeviceNumber>& numbers) const {
                               },
                               [&](SnapshotOriginTarget& origin) { resolve(origin.origin); }},
                    line.target);
-    return bound;
+        bound.add(line);
+    }
+    return Table(std::move(bound));
 }
 
 std::string Table::print(const DeviceNamer& namer, std::string_view separator) const {
@@ -248,7 +300,7 @@ void Table::print(const DeviceNamer& namer, const std::function<void(std::string
     LinePrinter printer(namer);
     std::string text;
     for (const TableLine& line : lines_) {
-        if (&line != &lines_.front()) text += separator;
+        if (line.start != Sectors(0)) text += separator;
         printer.append(text, line);
         if (text.size() >= enough) {
             sink(text);

@@ -2,8 +2,12 @@
 // kernel's own. Source: Linux, Documentation/admin-guide/device-mapper/{linear,striped,zero,snapshot}.rst.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -76,6 +80,98 @@ struct TableLine {
     friend bool operator==(const TableLine&, const TableLine&) = default;
 };
 
+/// Lines of a table, in order. A disk of millions of runs may have a line for each: those that show one
+/// device, zeros or errors take 32 bytes.
+class TableLines {
+  public:
+    TableLines() = default;
+    TableLines(std::initializer_list<TableLine> lines) {
+        for (const TableLine& line : lines) add(line);
+    }
+
+    void add(const TableLine& line);
+    void reserve(std::size_t lines) { lines_.reserve(lines); }
+
+    std::size_t size() const { return lines_.size(); }
+    bool empty() const { return lines_.empty(); }
+    TableLine operator[](std::size_t index) const;
+    TableLine front() const { return (*this)[0]; }
+    TableLine back() const { return (*this)[size() - 1]; }
+    /// Where the last one ends.
+    Sectors end_of_last() const;
+
+    class Iterator {
+      public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = TableLine;
+        using difference_type = std::ptrdiff_t;
+        using pointer = const value_type*;
+        using reference = value_type;
+        Iterator(const TableLines& lines, std::size_t index) : lines_(&lines), index_(index) {}
+        value_type operator*() const { return (*lines_)[index_]; }
+        Iterator& operator++() {
+            ++index_;
+            return *this;
+        }
+        friend bool operator==(const Iterator& a, const Iterator& b) { return a.index_ == b.index_; }
+
+      private:
+        const TableLines* lines_;
+        std::size_t index_;
+    };
+    Iterator begin() const { return {*this, 0}; }
+    Iterator end() const { return {*this, size()}; }
+
+    friend bool operator==(const TableLines& a, const TableLines& b) {
+        return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin());
+    }
+
+  private:
+    enum class Kind : std::uint32_t { planned, numbered, zero, error, other };
+    struct Packed {
+        Sectors start;
+        Sectors length;
+        Sectors offset;       // of a linear line
+        std::uint32_t minor;  // or the planned device's index, or that of the target in others_
+        std::uint32_t kind_and_major;
+    };
+    static_assert(sizeof(Packed) == 32);
+    static constexpr unsigned kind_shift = 24;
+
+    std::vector<Packed> lines_;
+    std::vector<Target> others_;
+};
+
+/// More lines are too long for one table: the ioctl that libdevmapper would make of them is one that it
+/// refuses. 500,000 linear targets loaded, a million did not.
+inline constexpr std::size_t max_table_lines = 500000;
+
+/// Lines of one disk, cut into pieces that a table can hold; each begins at 0.
+class LongTable {
+  public:
+    void add(TableLine line) {
+        if (pieces_.empty() || pieces_.back().size() == max_table_lines) {
+            start_ = line.start;
+            pieces_.emplace_back();
+        }
+        line.start = line.start - start_;
+        pieces_.back().add(line);
+        ++size_;
+    }
+
+    std::size_t size() const { return size_; }
+    /// Where the last line ends on the disk.
+    Sectors end_of_last() const {
+        return pieces_.empty() ? Sectors(0) : start_ + pieces_.back().end_of_last();
+    }
+    std::vector<TableLines> pieces() && { return std::move(pieces_); }
+
+  private:
+    std::vector<TableLines> pieces_;
+    Sectors start_;  // of the last piece, on the disk
+    std::size_t size_ = 0;
+};
+
 /// How a planned device is written before it has a number, e.g. as "/dev/loop0".
 using DeviceNamer = std::function<std::string(PlannedDevice)>;
 
@@ -110,13 +206,13 @@ class LinePrinter {
 class Table {
   public:
     /// Throws Error (format) that names the line which breaks the rule.
-    explicit Table(std::vector<TableLine> lines);
+    explicit Table(TableLines lines);
 
     /// What the kernel prints, one line each: "0 2048 linear 7:0 63". Throws Error (format).
     static Table parse(std::string_view text);
 
-    const std::vector<TableLine>& lines() const { return lines_; }
-    Sectors length() const { return lines_.back().start + lines_.back().length; }
+    const TableLines& lines() const { return lines_; }
+    Sectors length() const { return lines_.end_of_last(); }
 
     /// The same table with every planned device replaced by `numbers[index]`.
     Table bind(const std::vector<DeviceNumber>& numbers) const;
@@ -132,7 +228,7 @@ class Table {
     friend bool operator==(const Table&, const Table&) = default;
 
   private:
-    std::vector<TableLine> lines_;
+    TableLines lines_;
 };
 
 }  // namespace vmdkdm

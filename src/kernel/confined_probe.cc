@@ -1,26 +1,18 @@
 #include "kernel/confined_probe.h"
 
-#include <memory>
-
 #include "base/concat.h"
 #include "base/error.h"
 
 namespace vmdkdm {
 
-HandedBack probe_confined(const ProbeTask& task) {
-    const std::unique_ptr<blkid_struct_probe, decltype(&::blkid_free_probe)> probe(::blkid_new_probe(),
-                                                                                   &::blkid_free_probe);
+ProbePtr open_probe(const ProbeTask& task) {
+    ProbePtr probe(::blkid_new_probe(), &::blkid_free_probe);
     // Asks the device for its size and its sectors, and sysfs what it is; reads nothing of it.
     if (!probe || ::blkid_probe_set_device(probe.get(), task.fd, 0, 0) != 0)
         throw Error(ErrorKind::system, concat("libblkid cannot read ", task.what));
     if (task.sector_size != 0) ::blkid_probe_set_sectorsize(probe.get(), task.sector_size);
     ::blkid_probe_get_sectorsize(probe.get());
-
-    ConfinedTask confined;
-    confined.worker = prober;
-    confined.keep = {task.fd};
-    confined.work = [&](ParentLink&, Encoder& value) { task.probe(probe.get(), value); };
-    return run_confined(confined);
+    return probe;
 }
 
 std::string probed_value(blkid_probe probe, const char* name) {

@@ -5,6 +5,7 @@
 #include <blkid/blkid.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "confine/confined_child.h"
@@ -19,10 +20,20 @@ struct ProbeTask {
     std::function<void(blkid_probe, Encoder&)> probe = {};
 };
 
-inline const std::string prober = "the prober";
+using ProbePtr = std::unique_ptr<blkid_struct_probe, decltype(&::blkid_free_probe)>;
+/// On the task's device. Throws Error.
+ProbePtr open_probe(const ProbeTask& task);
 
-/// What `probe` handed back, to be checked. Throws Error.
-HandedBack probe_confined(const ProbeTask& task);
+/// What `decode` makes of what `probe` handed back. Throws Error.
+template <class Decode>
+auto probe_confined(const ProbeTask& task, Decode&& decode) {
+    const ProbePtr probe = open_probe(task);
+    ConfinedTask confined;
+    confined.worker = "the prober";
+    confined.keep = {task.fd};
+    confined.work = [&](ParentLink&, Encoder& value) { task.probe(probe.get(), value); };
+    return value_of_confined(confined, decode);
+}
 
 /// What the probe says of `name`; empty when it says nothing.
 std::string probed_value(blkid_probe probe, const char* name);

@@ -71,7 +71,7 @@ std::optional<VolumeContent> decode_content(Decoder& from) {
 }  // namespace
 
 std::optional<VolumeContent> LinuxKernel::probe_content(const HeldDevice& device) {
-    return probe_confined({device.fd(), 0, "the device", encode_content}).checked(prober, decode_content);
+    return probe_confined({device.fd(), 0, "the device", encode_content}, decode_content);
 }
 
 }  // namespace vmdkdm

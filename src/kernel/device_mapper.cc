@@ -235,13 +235,16 @@ void LinuxKernel::cancel_deferred_removal(const std::string& name) {
 
 void LinuxKernel::load_table(const std::string& name, const Table& table, bool read_only) {
     DmTask task(DM_DEVICE_RELOAD, "table load", name);
-    const DeviceNamer never = [](PlannedDevice) -> std::string {
+    LinePrinter printer([](PlannedDevice) -> std::string {
         throw Error(ErrorKind::system, "a table with unbound devices was loaded");
-    };
-    for (const TableLine& line : table.lines())
+    });
+    std::string arguments;
+    for (const TableLine& line : table.lines()) {
+        arguments.clear();
+        printer.append_arguments(arguments, line.target);
         task.check(::dm_task_add_target(task.get(), line.start.count(), line.length.count(),
-                                        std::string(target_type(line.target)).c_str(),
-                                        target_arguments(line.target, never).c_str()));
+                                        std::string(target_type(line.target)).c_str(), arguments.c_str()));
+    }
     if (read_only) task.check(::dm_task_set_ro(task.get()));
     task.run();
 }

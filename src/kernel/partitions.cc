@@ -92,15 +92,13 @@ std::string signature_of(blkid_probe probe) {
 }  // namespace
 
 PartitionTable LinuxKernel::probe_partitions(const HeldDevice& disk, std::uint32_t logical_sector_size) {
-    return probe_confined({disk.fd(), logical_sector_size, "the disk", encode_partitions})
-        .checked(prober, decode_partitions);
+    return probe_confined({disk.fd(), logical_sector_size, "the disk", encode_partitions}, decode_partitions);
 }
 
 std::string signature_on(int fd) {
     const auto encode = [](blkid_probe probe, Encoder& to) { to.text(signature_of(probe)); };
-    return probe_confined({fd, 0, "the device", encode}).checked(prober, [](Decoder& from) {
-        return harmless(from.text(max_probed_text));
-    });
+    return probe_confined({fd, 0, "the device", encode},
+                          [](Decoder& from) { return harmless(from.text(max_probed_text)); });
 }
 
 }  // namespace vmdkdm

@@ -26,16 +26,18 @@ class Translator {
         return std::nullopt;
     }
 
-    // The same for a layer with none below it.
-    void in_place(LayerContent& content) {
-        if (auto* stored = std::get_if<Stored>(&content))
-            stored->file = file(stored->file);
-        else if (auto* compressed = std::get_if<Compressed>(&content))
-            compressed->file = file(compressed->file);
-        else if (auto* unreadable = std::get_if<Unreadable>(&content))
-            unreadable->why = reason(unreadable->why);
-        else if (std::holds_alternative<Unallocated>(content))
-            content = Zero{0};
+    // The same for a layer with none below it. Most runs stay as they are.
+    bool keeps(const RunEntry& entry) {
+        return entry.is_stored() && file(entry.stored().file) == entry.stored().file;
+    }
+    RunEntry in_disk(const RunEntry& entry) {
+        const Sectors start = entry.start();
+        if (entry.is_stored()) {
+            const Stored stored = entry.stored();
+            return {start, Stored{file(stored.file), stored.sector}};
+        }
+        const Content content = (*this)(content_of<LayerContent>(entry), Sectors(0)).value_or(Zero{0});
+        return std::visit([start](const auto& kind) { return RunEntry(start, kind); }, content);
     }
 
   private:
@@ -93,17 +95,18 @@ class LayerCursor {
 
 // The runs of a sole layer become the disk's: what it never wrote is zeros, which then may go on where others
 // end. Nothing else can go on that did not before.
-void translate_in_place(std::vector<RunEntry>& entries, Translator& translate) {
+void translate_in_place(RunEntries& entries, Translator& translate) {
     std::size_t kept = 0;
-    for (RunEntry& entry : entries) {
-        translate.in_place(entry.content);
-        if (kept > 0 && std::holds_alternative<Zero>(entry.content) &&
-            entry.content == entries[kept - 1].content)
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        if (kept == i && translate.keeps(entries[i])) {
+            ++kept;
             continue;
-        if (&entries[kept] != &entry) entries[kept] = entry;
-        ++kept;
+        }
+        const RunEntry entry = translate.in_disk(entries[i]);
+        if (kept > 0 && entry.goes_on_with_zeros_of(entries[kept - 1])) continue;
+        entries[kept++] = entry;
     }
-    entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(kept), entries.end());
+    entries.shrink_to(kept);
 }
 
 }  // namespace

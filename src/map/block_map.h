@@ -3,7 +3,6 @@
 // else.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <map>
@@ -97,31 +96,127 @@ struct Reason {
     friend bool operator==(const Reason&, const Reason&) = default;
 };
 
-struct RunEntry {
-    template <class Kind>
-    RunEntry(Sectors start_, const Kind& kind) : start(start_), content(kind) {}
+/// A run as a map keeps it, without its length, which is where the next one starts: a gap cannot be written
+/// down. A quarter of a gigabyte for ten million of them, and the same in a layer and in a disk, so that the
+/// one can become the other where it is.
+class RunEntry {
+  public:
+    RunEntry(Sectors start, const Stored& run) : RunEntry(start, Kind::stored, run.sector, run.file, 0) {}
+    RunEntry(Sectors start, const Zero& run) : RunEntry(start, Kind::zero, Sectors(0), run.depth, 0) {}
+    RunEntry(Sectors start, const Compressed& run)
+        : RunEntry(start, Kind::compressed, run.sector, run.file, run.skip) {}
+    RunEntry(Sectors start, const Unreadable& run)
+        : RunEntry(start, Kind::unreadable, Sectors(0), run.depth, run.why) {}
+    RunEntry(Sectors start, const Unallocated&) : RunEntry(start, Kind::unallocated, Sectors(0), 0, 0) {}
 
-    Sectors start;
-    LayerContent content;
-};
-static_assert(sizeof(RunEntry) == 32);
+    Sectors start() const { return start_; }
 
-/// A layer's content as a disk's and the other way round. A disk has no unallocated runs: std::logic_error.
-template <class To, class From>
-To content_as(const From& content) {
-    if constexpr (std::is_same_v<To, From>) {
-        return content;
-    } else {
-        if (const auto* stored = std::get_if<Stored>(&content)) return *stored;  // most are
-        return std::visit(
-            [](const auto& kind) -> To {
-                if constexpr (std::is_constructible_v<To, decltype(kind)>)
-                    return kind;
-                else
-                    throw std::logic_error("an unallocated run of a whole disk");
-            },
-            content);
+    /// Calls `visit` with what the run is: a Stored, Zero, ...
+    template <class Visit>
+    decltype(auto) visit(Visit&& visit) const {
+        switch (static_cast<Kind>(kind_and_sector_ >> kind_shift)) {
+            case Kind::stored:
+                return visit(stored());
+            case Kind::zero:
+                return visit(Zero{where_});
+            case Kind::compressed:
+                return visit(Compressed{where_, skip_or_why_, sector()});
+            case Kind::unreadable:
+                return visit(Unreadable{where_, skip_or_why_});
+            case Kind::unallocated:
+                break;
+        }
+        return visit(Unallocated{});
     }
+
+    bool is_stored() const { return is(Kind::stored); }
+    Stored stored() const { return {where_, sector()}; }
+    bool goes_on_with_zeros_of(const RunEntry& before) const {
+        return is(Kind::zero) && before.is(Kind::zero) && where_ == before.where_;
+    }
+
+  private:
+    enum class Kind : std::uint64_t { stored, zero, compressed, unreadable, unallocated };
+    static constexpr unsigned kind_shift = 56;
+
+    RunEntry(Sectors start, Kind kind, Sectors sector, std::uint32_t where, std::uint32_t skip_or_why)
+        : start_(start),
+          kind_and_sector_(static_cast<std::uint64_t>(kind) << kind_shift | sector.count()),
+          where_(where),
+          skip_or_why_(skip_or_why) {
+        if (sector.count() >> kind_shift != 0) throw UnitOverflow();  // no file is that long
+    }
+
+    bool is(Kind kind) const { return kind_and_sector_ >> kind_shift == static_cast<std::uint64_t>(kind); }
+    Sectors sector() const { return Sectors(kind_and_sector_ & ((std::uint64_t{1} << kind_shift) - 1)); }
+
+    Sectors start_;
+    std::uint64_t kind_and_sector_;
+    std::uint32_t where_;  // the file, or the depth
+    std::uint32_t skip_or_why_;
+};
+static_assert(sizeof(RunEntry) == 24);
+
+/// Runs in blocks that stay where they are: a map grows without being moved, and is never larger than what it
+/// holds.
+class RunEntries {
+  public:
+    std::size_t size() const { return size_; }
+    bool empty() const { return size_ == 0; }
+    const RunEntry& operator[](std::size_t index) const { return blocks_[index >> shift][index & mask]; }
+    RunEntry& operator[](std::size_t index) { return blocks_[index >> shift][index & mask]; }
+    const RunEntry& back() const { return blocks_.back().back(); }
+
+    void push_back(const RunEntry& entry) {
+        if ((size_ & mask) == 0) add_block();
+        blocks_.back().push_back(entry);
+        ++size_;
+    }
+    /// Drops all but the first `size`, of which there must be so many.
+    void shrink_to(std::size_t size) {
+        blocks_.resize((size + mask) >> shift);
+        if ((size & mask) != 0)
+            blocks_.back().erase(blocks_.back().begin() + static_cast<std::ptrdiff_t>(size & mask),
+                                 blocks_.back().end());
+        size_ = size;
+    }
+
+  private:
+    static constexpr unsigned shift = 18;  // 6 MiB: three huge pages
+    static constexpr std::size_t mask = (std::size_t{1} << shift) - 1;
+
+    // Most maps are small, and their only block grows with them.
+    void add_block() {
+        blocks_.emplace_back();
+        if (size_ > 0) blocks_.back().reserve(mask + 1);
+    }
+
+    std::vector<std::vector<RunEntry>> blocks_;
+    std::size_t size_ = 0;
+};
+
+/// What a run is, as a layer's content or a disk's. A disk has no unallocated runs: std::logic_error.
+template <class To>
+To content_of(const RunEntry& entry) {
+    if (entry.is_stored()) return entry.stored();  // most are
+    return entry.visit([](const auto& kind) -> To {
+        if constexpr (std::is_constructible_v<To, decltype(kind)>)
+            return kind;
+        else
+            throw std::logic_error("an unallocated run of a whole disk");
+    });
+}
+
+/// A layer's content as a disk's: std::logic_error for an unallocated run.
+inline Content of_disk(const LayerContent& content) {
+    return std::visit(
+        [](const auto& kind) -> Content {
+            if constexpr (std::is_constructible_v<Content, decltype(kind)>)
+                return kind;
+            else
+                throw std::logic_error("an unallocated run of a whole disk");
+        },
+        content);
 }
 
 template <class ContentType>
@@ -132,16 +227,19 @@ class RunMap {
     Sectors capacity() const { return capacity_; }
     std::size_t size() const { return entries_.size(); }
     BasicRun<ContentType> operator[](std::size_t index) const {
-        const Sectors end = index + 1 < entries_.size() ? entries_[index + 1].start : capacity_;
-        return {entries_[index].start, end - entries_[index].start,
-                content_as<ContentType>(entries_[index].content)};
+        const Sectors end = index + 1 < entries_.size() ? entries_[index + 1].start() : capacity_;
+        const RunEntry& entry = entries_[index];
+        return {entry.start(), end - entry.start(), content_of<ContentType>(entry)};
     }
 
     /// The run that holds `position`, which must be below capacity().
     std::size_t index_of(Sectors position) const {
-        const auto after = std::upper_bound(entries_.begin(), entries_.end(), position,
-                                            [](Sectors at, const Entry& entry) { return at < entry.start; });
-        return static_cast<std::size_t>(after - entries_.begin()) - 1;
+        std::size_t first = 0;  // starts at the position or before it
+        for (std::size_t after = entries_.size(); after - first > 1;) {
+            const std::size_t middle = first + (after - first) / 2;
+            (entries_[middle].start() <= position ? first : after) = middle;
+        }
+        return first;
     }
 
     const std::vector<MappedFile>& files() const { return files_; }
@@ -173,14 +271,10 @@ class RunMap {
   private:
     friend RunMap<Content> flatten(std::vector<RunMap<LayerContent>> layers);
 
-    // A run's length is where the next one starts: 32 bytes a run, and a gap cannot be written down. The same
-    // in a layer and in a disk, so that the one can become the other where it is.
-    using Entry = RunEntry;
-
     RunMap() = default;
 
     Sectors capacity_;
-    std::vector<Entry> entries_;
+    RunEntries entries_;
     std::vector<MappedFile> files_;
     std::vector<Reason> reasons_;
 };
@@ -192,14 +286,18 @@ using Layer = RunMap<LayerContent>;
 
 /// Whether `next` is what `first` would be `length` sectors further on. Compressed grains are units of their
 /// own.
-template <class ContentType, class Kind>
-bool continues(const ContentType& first, Sectors length, const Kind& next) {
-    const Kind* const before = std::get_if<Kind>(&first);
-    if (before == nullptr) return false;
+template <class Kind>
+bool goes_on(const Kind& first, Sectors length, const Kind& next) {
     if constexpr (std::is_same_v<Kind, Stored>)
-        return before->file == next.file && before->sector + length == next.sector;
+        return first.file == next.file && first.sector + length == next.sector;
     else
-        return !std::is_same_v<Kind, Compressed> && *before == next;
+        return !std::is_same_v<Kind, Compressed> && first == next;
+}
+
+template <class Kind>
+bool continues(const Content& first, Sectors length, const Kind& next) {
+    const Kind* const before = std::get_if<Kind>(&first);
+    return before != nullptr && goes_on(*before, length, next);
 }
 
 /// Appends runs from sector 0 on; neighbours that continue each other become one run.
@@ -222,13 +320,6 @@ class RunMap<ContentType>::Builder {
         return known->second;
     }
 
-    /// Makes room for so many more runs at once. Memory that no run comes to fill is never touched.
-    void expect(std::size_t runs) {
-        const std::size_t wanted = map_.entries_.size() + runs;
-        if (wanted > map_.entries_.capacity())
-            map_.entries_.reserve(std::max(wanted, 2 * map_.entries_.capacity()));
-    }
-
     /// A length of 0 appends nothing. Throws UnitOverflow when the disk grows past 2^64 sectors.
     template <class Kind>
     void append(Sectors length, const Kind& kind) {
@@ -236,11 +327,8 @@ class RunMap<ContentType>::Builder {
         if (length == Sectors(0)) return;
         const Sectors start = map_.capacity_;
         map_.capacity_ += length;
-        if (!map_.entries_.empty()) {
-            const Entry& last = map_.entries_.back();
-            if (continues(last.content, start - last.start, kind)) return;
-        }
-        map_.entries_.emplace_back(start, kind);
+        if (!map_.entries_.empty() && is_continued_by(start, kind)) return;
+        map_.entries_.push_back(RunEntry(start, kind));
     }
     void append(Sectors length, const ContentType& content) {
         std::visit([&](const auto& kind) { append(length, kind); }, content);
@@ -251,6 +339,22 @@ class RunMap<ContentType>::Builder {
 
   private:
     friend RunMap<Content> flatten(std::vector<RunMap<LayerContent>> layers);
+
+    // Whether the last run goes on with `kind` at `position`.
+    template <class Kind>
+    bool is_continued_by(Sectors position, const Kind& kind) const {
+        const RunEntry& last = map_.entries_.back();
+        const Sectors length = position - last.start();
+        if constexpr (std::is_same_v<Kind, Stored>)
+            return last.is_stored() && goes_on(last.stored(), length, kind);
+        else
+            return last.visit([&](const auto& before) {
+                if constexpr (std::is_same_v<std::decay_t<decltype(before)>, Kind>)
+                    return goes_on(before, length, kind);
+                else
+                    return false;
+            });
+    }
 
     RunMap map_;
     std::map<std::pair<FileIdentity, std::uint32_t>, FileIndex> known_files_;

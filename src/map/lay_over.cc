@@ -54,13 +54,12 @@ class Transfer {
 
 BlockMap lay_over(const Layer& top, const BlockMap& disk) {
     BlockMap::Builder made;
-    made.expect(disk.size() + top.size());
     Transfer from_top(top, 0, made);
     Transfer from_disk(disk, 1, made);
     std::size_t index = 0;  // of the disk's run at the position, or of one before it
     for (const auto& run : top) {
         if (!std::holds_alternative<Unallocated>(run.content)) {
-            from_top(run.length, content_as<Content>(run.content));
+            from_top(run.length, of_disk(run.content));
             continue;
         }
         const Sectors end = run.start + run.length;

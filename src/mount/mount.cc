@@ -76,8 +76,7 @@ std::string unclean_mark_on(const Volume& volume) {
     task.worker = "the prober";
     task.keep = {fd.get()};
     task.work = [&](ParentLink&, Encoder& value) { value.text(unclean_mark(volume.content->type, read_at)); };
-    return run_confined(task).checked(task.worker,
-                                      [](Decoder& from) { return harmless(from.text(max_unclean_mark)); });
+    return value_of_confined(task, [](Decoder& from) { return harmless(from.text(max_unclean_mark)); });
 }
 
 bool holds_hibernated_windows(const std::string& directory) {

@@ -124,7 +124,18 @@ class StoreReader {
 
 }  // namespace
 
-ExceptionStore::ExceptionStore(Sectors chunk, std::uint64_t span, std::vector<Exception> exceptions)
+void ExceptionList::add(const Exception& first, std::uint64_t count) {
+    constexpr std::uint64_t most = 256;  // of a stretch: one more than eight bits hold
+    if (checked_add(first.new_chunk, count) >> chunk_number_bits != 0) throw UnitOverflow();
+    for (std::uint64_t done = 0; done < count; done += most) {
+        const std::uint64_t more = std::min(most, count - done) - 1;
+        stretches_.push_back(
+            {checked_add(first.old_chunk, done), more << chunk_number_bits | (first.new_chunk + done)});
+    }
+    size_ += count;
+}
+
+ExceptionStore::ExceptionStore(Sectors chunk, std::uint64_t span, ExceptionList exceptions)
     : chunk_(chunk), span_(span), exceptions_(std::move(exceptions)) {
     check_chunk(chunk);
     if (span < span_of(chunk, exceptions_.size()))
@@ -141,26 +152,35 @@ Bytes ExceptionStore::written_size() const {
     return Bytes((1 + areas_for(chunk_, exceptions_.size())) * chunk_bytes(chunk_));
 }
 
-void ExceptionStore::write(
-    const std::function<void(Bytes offset, std::span<const std::byte> bytes)>& put) const {
-    std::vector<std::byte> bytes(chunk_bytes(chunk_));
-    store_le(bytes, magic_offset, magic, 4);
-    store_le(bytes, valid_offset, 1, 4);
-    store_le(bytes, version_offset, version, 4);
-    store_le(bytes, chunk_size_offset, chunk_.count(), 4);
-    put(Bytes(0), bytes);
+void ExceptionStore::write(const StoreWriter::Put& put) const {
+    StoreWriter writer(chunk_, put);
+    exceptions_.from_the_end([&](const Exception& exception) {
+        writer.add({exception.old_chunk, exception.new_chunk + span_});
+    });
+    writer.finish();
+}
 
-    const std::uint64_t per_area = exceptions_per_area(chunk_);
-    for (std::uint64_t area = 0; area < areas_for(chunk_, exceptions_.size()); ++area) {
-        std::fill(bytes.begin(), bytes.end(), std::byte{0});
-        const std::uint64_t first = area * per_area;
-        const std::uint64_t count = std::min<std::uint64_t>(per_area, exceptions_.size() - first);
-        for (std::uint64_t i = 0; i < count; ++i) {
-            store_le(bytes, i * sizeof(Exception), exceptions_[first + i].old_chunk, 8);
-            store_le(bytes, i * sizeof(Exception) + 8, exceptions_[first + i].new_chunk, 8);
-        }
-        put(Bytes(area_position(chunk_, area) * chunk_bytes(chunk_)), bytes);
-    }
+StoreWriter::StoreWriter(Sectors chunk, Put put) : chunk_(chunk), put_(std::move(put)) {
+    check_chunk(chunk);
+    area_.resize(chunk_bytes(chunk));
+    store_le(area_, magic_offset, magic, 4);
+    store_le(area_, valid_offset, 1, 4);
+    store_le(area_, version_offset, version, 4);
+    store_le(area_, chunk_size_offset, chunk.count(), 4);
+    put_(Bytes(0), area_);
+}
+
+void StoreWriter::add(const Exception& exception) {
+    store_le(area_, filled_, exception.old_chunk, 8);
+    store_le(area_, filled_ + 8, exception.new_chunk, 8);
+    filled_ += sizeof(Exception);
+    if (filled_ == area_.size()) put_area();  // and a list that ends here is ended by an empty one
+}
+
+void StoreWriter::put_area() {
+    std::fill(area_.begin() + static_cast<std::ptrdiff_t>(filled_), area_.end(), std::byte{0});
+    put_(Bytes(area_position(chunk_, areas_++) * chunk_bytes(chunk_)), area_);
+    filled_ = 0;
 }
 
 bool is_metadata(Sectors chunk, std::uint64_t number) {

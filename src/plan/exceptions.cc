@@ -92,51 +92,58 @@ bool shows_on(const Content& first, Sectors distance, const Content& next) {
     return first.index() == next.index();
 }
 
-bool shows_nothing(const Target& target) { return !std::holds_alternative<LinearTarget>(target); }
-
 // Lines of the origin. Between them, where exceptions hide it, it shows what makes the fewest lines.
 class Origin {
   public:
     bool is_continued_by(const Run& run) const {
-        return !lines_.empty() && shows_on(last_, run.start - lines_.back().start, run.content);
+        return last_ && shows_on(last_->content, run.start - last_->start, run.content);
     }
 
     void add(const Run& run) {
         if (is_continued_by(run)) {
-            lines_.back().length = run.start + run.length - lines_.back().start;
+            last_->length = run.start + run.length - last_->start;
             return;
         }
-        last_ = run.content;
-        append(run.start, run.length, target_for(run.content));
+        append(run);
     }
 
-    std::vector<TableLine> finish(Sectors capacity) && {
+    LongTable finish(Sectors capacity) && {
         if (end() < capacity) {
-            append(capacity, Sectors(0), ZeroTarget{});
-            if (lines_.back().length == Sectors(0)) lines_.pop_back();
+            append({capacity, Sectors(0), Zero{}});
+            if (last_->length == Sectors(0)) last_.reset();
         }
+        put_last();
         return std::move(lines_);
     }
 
   private:
-    void append(Sectors start, Sectors length, const Target& target) {
-        if (start > end()) {
-            if (!lines_.empty() && shows_nothing(lines_.back().target)) {
-                lines_.back().length = start - lines_.back().start;
-            } else if (shows_nothing(target)) {
-                length += start - end();
-                start = end();
+    static bool shows_nothing(const Run& run) { return !std::holds_alternative<Stored>(run.content); }
+
+    void append(Run next) {
+        if (next.start > end()) {
+            if (last_ && shows_nothing(*last_)) {
+                last_->length = next.start - last_->start;
+            } else if (shows_nothing(next)) {
+                next.length += next.start - end();
+                next.start = end();
             } else {
-                lines_.push_back({end(), start - end(), ZeroTarget{}});
+                put_last();
+                lines_.add({lines_.end_of_last(), next.start - lines_.end_of_last(), ZeroTarget{}});
             }
         }
-        lines_.push_back({start, length, target});
+        put_last();
+        last_ = next;
     }
 
-    Sectors end() const { return lines_.empty() ? Sectors(0) : lines_.back().start + lines_.back().length; }
+    void put_last() {
+        if (last_) lines_.add({last_->start, last_->length, target_for(last_->content)});
+        last_.reset();
+    }
 
-    std::vector<TableLine> lines_;
-    Content last_;  // of the last of them
+    Sectors end() const { return last_ ? last_->start + last_->length : lines_.end_of_last(); }
+
+    LongTable lines_;
+    std::optional<Run> last_;  // which may yet grow
 };
 
 // A chunk size, of which divisions are shifts: there are six a run.
@@ -174,7 +181,7 @@ class Data {
         return *place;
     }
 
-    std::vector<TableLine> finish() && { return std::move(lines_); }
+    TableLines finish() && { return std::move(lines_); }
 
   private:
     struct Place {
@@ -196,7 +203,7 @@ class Data {
 
     std::uint64_t append(std::uint64_t chunks, const Target& target) {
         const Sectors length(checked_multiply(chunks, chunk_.size().count()));
-        lines_.push_back({end_, length, target});
+        lines_.add({end_, length, target});
         end_ += length;
         return chunk_.whole(end_ - length);
     }
@@ -204,7 +211,7 @@ class Data {
     const BlockMap& map_;
     ChunkSize chunk_;
     Sectors end_;
-    std::vector<TableLine> lines_;
+    TableLines lines_;
     std::map<std::pair<FileIndex, std::uint64_t>, Place> places_;
     std::vector<Place> last_remainder_;  // by file: the place that was asked for last
     std::optional<std::uint64_t> zeros_;
@@ -222,15 +229,12 @@ class Layout {
         for (std::size_t i = 0; i < map_.size(); ++i) {
             const Run run = map_[i];
             if (run.length >= direct_from_)
-                direct_.push_back({run.start, run.length, target_for(run.content)});
+                direct_.add({run.start, run.length, target_for(run.content)});
             else if (belongs_to_origin(i, run))
                 origin_.add(run);
             else
                 except(run);
         }
-        // The kernel keeps its lists ascending and looks for the place of each from the front: this way every
-        // one is found at once.
-        std::reverse(exceptions_.begin(), exceptions_.end());
         return {chunk_.size(), std::move(direct_), std::move(origin_).finish(map_.capacity()),
                 std::move(exceptions_), std::move(data_).finish()};
     }
@@ -252,19 +256,16 @@ class Layout {
     }
 
     void except(const Run& run) {
-        const std::uint64_t old_chunk = chunk_.whole(run.start);
-        const std::uint64_t new_chunk = data_.chunk_of(run.content);
-        for (std::uint64_t i = 0; i < chunk_.whole(run.length); ++i)
-            exceptions_.push_back({old_chunk + i, new_chunk + i});
+        exceptions_.add({chunk_.whole(run.start), data_.chunk_of(run.content)}, chunk_.whole(run.length));
     }
 
     const BlockMap& map_;
     ChunkSize chunk_;
     Sectors direct_from_;
-    std::vector<TableLine> direct_;
+    TableLines direct_;
     Origin origin_;
     Data data_;
-    std::vector<Exception> exceptions_;
+    ExceptionList exceptions_;
 };
 
 }  // namespace

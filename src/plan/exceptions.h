@@ -4,7 +4,6 @@
 #pragma once
 
 #include <optional>
-#include <vector>
 
 #include "dm/table.h"
 #include "map/block_map.h"
@@ -14,11 +13,10 @@ namespace vmdkdm {
 
 struct ExceptionLayout {
     Sectors chunk;
-    std::vector<TableLine> direct;  ///< the long runs; the snapshot is seen between them
-    std::vector<TableLine> origin;  ///< covers the disk; where an exception hides it, it may say anything
-    std::vector<Exception>
-        exceptions;               ///< from the end of the disk on; new_chunk counts from the data's first
-    std::vector<TableLine> data;  ///< the COW device after the store
+    TableLines direct;         ///< the long runs; the snapshot is seen between them
+    LongTable origin;          ///< covers the disk; where an exception hides it, it may say anything
+    ExceptionList exceptions;  ///< new_chunk counts from the data's first
+    TableLines data;           ///< the COW device after the store
 };
 
 /// Nothing when no chunk size fits any of the runs. Chunks are of at least 4 KiB.

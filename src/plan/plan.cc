@@ -12,9 +12,6 @@
 namespace vmdkdm {
 namespace {
 
-// libdevmapper refuses an ioctl of more than some 50 MB: 500,000 linear targets loaded, a million did not.
-constexpr std::size_t max_table_lines = 500000;
-
 // So few lines load in no time: nothing else need be looked at.
 constexpr std::size_t few_lines = 1000;
 
@@ -29,15 +26,15 @@ bool aligned_to(const Table& table, std::uint32_t block_size) {
 }
 
 // Each sector of the disk must have a sector of its own in a file.
-void refuse_unless_purely_stored(const std::vector<TableLine>& lines) {
-    std::vector<std::pair<std::pair<std::uint32_t, Sectors>, Sectors>> used;  // file, first sector; sectors
-    for (const TableLine& line : lines) {
-        const auto* linear = std::get_if<LinearTarget>(&line.target);
-        if (linear == nullptr)
+void refuse_unless_purely_stored(const BlockMap& map) {
+    std::vector<std::pair<std::pair<FileIndex, Sectors>, Sectors>> used;  // file, first sector; sectors
+    for (const Run& run : map) {
+        const auto* stored = std::get_if<Stored>(&run.content);
+        if (stored == nullptr)
             throw Error(ErrorKind::refused,
-                        concat("--in-place needs a purely flat image: in this one, ", line.length.count(),
-                               " sectors from ", line.start.count(), " on are stored in no file"));
-        used.push_back({{std::get<PlannedDevice>(linear->device).index, linear->offset}, line.length});
+                        concat("--in-place needs a purely flat image: in this one, ", run.length.count(),
+                               " sectors from ", run.start.count(), " on are stored in no file"));
+        used.push_back({{stored->file, stored->sector}, run.length});
     }
     std::sort(used.begin(), used.end());
     for (std::size_t i = 1; i < used.size(); ++i) {
@@ -88,16 +85,15 @@ class Planner {
     }
 
     Plan linear(const Cost& cost, const std::optional<Cost>& alternative) && {
-        std::vector<TableLine> lines;
-        lines.reserve(map_.size());
-        for (const Run& run : map_) lines.push_back({run.start, run.length, target_for(run.content)});
-        if (options_.in_place) refuse_unless_purely_stored(lines);
-        return finish(table_of("map", std::move(lines)), cost, alternative);
+        LongTable lines;
+        for (const Run& run : map_) lines.add({run.start, run.length, target_for(run.content)});
+        Table table = table_of("map", std::move(lines));
+        if (options_.in_place) refuse_unless_purely_stored(map_);
+        return finish(std::move(table), cost, alternative);
     }
 
     Plan exceptions(ExceptionLayout layout, const Cost& cost, const Cost& alternative) && {
         const std::uint64_t span = ExceptionStore::span_of(layout.chunk, layout.exceptions.size());
-        for (Exception& exception : layout.exceptions) exception.new_chunk += span;
         lowers_.push_back({nullptr, ExceptionStore(layout.chunk, span, std::move(layout.exceptions))});
         const PlannedDevice store{static_cast<std::uint32_t>(lowers_.size() - 1)};
 
@@ -108,21 +104,20 @@ class Planner {
                          SnapshotTarget{origin, cow, Persistence::persistent, layout.chunk}}});
         if (layout.direct.empty()) return finish(std::move(snapshot), cost, alternative);
         const PlannedDevice grains = add_inner(grains_layer, std::move(snapshot));
-        return finish(table_of("map", filled(std::move(layout.direct), grains)), cost, alternative);
+        return finish(table_of("map", filled(layout.direct, grains)), cost, alternative);
     }
 
   private:
     // The direct lines, and between them the same sectors of `other`.
-    std::vector<TableLine> filled(std::vector<TableLine> direct, PlannedDevice other) const {
-        std::vector<TableLine> lines;
-        Sectors end;
+    LongTable filled(const TableLines& direct, PlannedDevice other) const {
+        LongTable lines;
         const auto fill_up_to = [&](Sectors start) {
-            if (end < start) lines.push_back({end, start - end, LinearTarget{other, end}});
+            const Sectors end = lines.end_of_last();
+            if (end < start) lines.add({end, start - end, LinearTarget{other, end}});
         };
-        for (TableLine& line : direct) {
+        for (const TableLine& line : direct) {
             fill_up_to(line.start);
-            end = line.start + line.length;
-            lines.push_back(std::move(line));
+            lines.add(line);
         }
         fill_up_to(map_.capacity());
         return lines;
@@ -130,26 +125,22 @@ class Planner {
 
     Table cow_table(PlannedDevice store, const ExceptionLayout& layout) const {
         const Sectors store_end = whole_sectors(lowers_[store.index].store->size());
-        std::vector<TableLine> lines{{Sectors(0), store_end, LinearTarget{store, Sectors(0)}}};
+        TableLines lines{{Sectors(0), store_end, LinearTarget{store, Sectors(0)}}};
         for (const TableLine& line : layout.data)
-            lines.push_back({store_end + line.start, line.length, line.target});
+            lines.add({store_end + line.start, line.length, line.target});
         return Table(std::move(lines));
     }
 
-    // One table; or, where that would be too long, one over devices that have its parts.
-    Table table_of(std::string_view layer, std::vector<TableLine> lines) {
-        if (lines.size() <= max_table_lines) return Table(std::move(lines));
-        std::vector<TableLine> joined;
-        for (std::size_t first = 0; first < lines.size(); first += max_table_lines) {
-            const std::size_t last = std::min(first + max_table_lines, lines.size());
-            const Sectors start = lines[first].start;
-            std::vector<TableLine> part(lines.begin() + static_cast<std::ptrdiff_t>(first),
-                                        lines.begin() + static_cast<std::ptrdiff_t>(last));
-            for (TableLine& line : part) line.start = line.start - start;
-            Table table(std::move(part));
+    // One table; or, where that would be too long, one over devices that have its pieces.
+    Table table_of(std::string_view layer, LongTable lines) {
+        std::vector<TableLines> pieces = std::move(lines).pieces();
+        if (pieces.size() == 1) return Table(std::move(pieces.front()));
+        TableLines joined;
+        for (TableLines& piece : pieces) {
+            Table table(std::move(piece));
             const Sectors length = table.length();
             const PlannedDevice device = add_inner(concat(layer, joined.size()), std::move(table));
-            joined.push_back({start, length, LinearTarget{device, Sectors(0)}});
+            joined.add({joined.end_of_last(), length, LinearTarget{device, Sectors(0)}});
         }
         return Table(std::move(joined));
     }
@@ -222,6 +213,7 @@ Plan make_plan(const BlockMap& map, const PlanOptions& options) {
                                     layout->exceptions.size());
     if (options.strategy == Strategy::exceptions || is_cheaper(exceptions, linear))
         return std::move(planner).exceptions(std::move(*layout), exceptions, linear);
+    layout.reset();  // before as many lines are made again
     return std::move(planner).linear(linear, exceptions);
 }
 

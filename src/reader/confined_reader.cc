@@ -54,15 +54,12 @@ std::vector<std::string> read_confined(const Reading& reading) {
         task.serve = [&files](Decoder& request) { return files.answer(request); };
         task.progress = reading.progress;
         try {
-            const HandedBack value = run_confined(task);
-            value.checked(reader, [&](Decoder& from) {
-                reading.decode(from, files.files());
-                return true;
-            });
-            if (value.unfiltered().empty()) return {};
+            const std::string unfiltered =
+                run_confined(task, [&](Decoder& from) { reading.decode(from, files.files()); });
+            if (unfiltered.empty()) return {};
             return {
                 concat("the image was read without a system call filter, which this system does not grant (",
-                       value.unfiltered(), ")")};
+                       unfiltered, ")")};
         } catch (const EncodingNeeded& needed) {
             if (encodings.size() == max_encodings)
                 throw Error(ErrorKind::format,

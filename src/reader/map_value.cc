@@ -92,7 +92,6 @@ class MapDecoder {
 
     void take_runs() {
         const std::size_t count = from_.count(sizeof(RunRecord), "the number of runs");
-        map_.expect(count);
         for (std::size_t i = 0; i < count; ++i) take_run(from_.record<RunRecord>());
     }
 

@@ -117,7 +117,7 @@ class TableMaker {
     TableMaker(const LvmGroup& group, const PvFinder& find) : group_(group), find_(find) {}
 
     LvmTable make(const LvmVolume& volume) {
-        std::vector<TableLine> lines;
+        TableLines lines;
         for (const LvmSegment& segment : volume.segments) {
             std::vector<LinearTarget> areas;
             const std::size_t count = segment.areas.size();
@@ -128,9 +128,9 @@ class TableMaker {
                 if (auto target = target_for(area, share)) areas.push_back(*target);
             if (!why_.empty()) return {std::nullopt, why_, needs_lvm_};
             if (count == 1)
-                lines.push_back({segment.start, segment.size, areas.front()});
+                lines.add({segment.start, segment.size, areas.front()});
             else
-                lines.push_back({segment.start, segment.size, StripedTarget{segment.stripe_size, areas}});
+                lines.add({segment.start, segment.size, StripedTarget{segment.stripe_size, areas}});
         }
         return {Table(std::move(lines)), "", false};
     }

@@ -91,7 +91,6 @@ void append_cowd_extent(Layer::Builder& layer, const FilePtr& file, Sectors size
 
     const Sectors data_start = cowd_data_start(header, directory.size());
     GrainRuns runs(layer, {file, depth, size, header.grain_size, data_start});
-    runs.expect(tables, cowd_entries_per_table);
     read_tables(*file, tables, cowd_table_bytes, [&](std::size_t index, std::span<const std::byte> bytes) {
         if (!tables[index])
             runs.unallocated(cowd_entries_per_table);

@@ -140,16 +140,6 @@ GrainRuns::GrainRuns(Layer::Builder& layer, const Extent& extent)
         used_.resize(std::min(file_end_.count(), watched_sectors) / extent.grain_size.count() / 64 + 1);
 }
 
-void GrainRuns::expect(std::span<const TableOffset> tables, std::uint64_t entries) {
-    // 256 MiB of address space, of which no more is touched than there are runs.
-    constexpr std::uint64_t most_runs = 1 << 23;
-    const auto existing = static_cast<std::uint64_t>(std::count_if(
-        tables.begin(), tables.end(), [](const TableOffset& table) { return table.has_value(); }));
-    const std::uint64_t grain_size = extent_.grain_size.count();
-    layer_.expect(std::min({checked_multiply(existing, entries), file_end_.count() / grain_size,
-                            extent_.size.count() / grain_size, most_runs}));
-}
-
 void GrainRuns::append(std::uint64_t grains, const LayerContent& content) {
     const Sectors length(std::min(left_.count(), checked_multiply(grains, extent_.grain_size.count())));
     layer_.append(length, content);
@@ -164,6 +154,8 @@ void GrainRuns::damaged(std::uint64_t grains, const std::string& why) {
 
 void GrainRuns::stored(std::uint64_t sector, std::uint64_t grains) {
     if (left_ == Sectors(0)) return;
+    // The tables may go on behind the extent's end; what they say there is of no grain.
+    if (grains > 1) grains = std::min(grains, (left_.count() - 1) / extent_.grain_size.count() + 1);
     if (sector < extent_.data_start.count()) {
         // The rest of the stretch may well be sound.
         const std::uint64_t grain_size = extent_.grain_size.count();

@@ -58,10 +58,6 @@ class GrainRuns {
 
     GrainRuns(Layer::Builder& layer, const Extent& extent);
 
-    /// Makes room at once for as many runs as there may be grains in the tables that exist: growing step by
-    /// step would move a map of millions of runs, and take half as much memory again.
-    void expect(std::span<const TableOffset> tables, std::uint64_t entries);
-
     void unallocated(std::uint64_t grains) { append(grains, Unallocated{}); }
     void zero(std::uint64_t grains) { append(grains, Zero{extent_.depth}); }
     /// Grains that follow each other in the file, the first at `sector`. Where they lie beyond the file or in

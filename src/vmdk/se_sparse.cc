@@ -37,7 +37,6 @@ class SeSparseReader {
         std::vector<TableOffset> tables;
         for (const std::uint64_t entry : directory)
             tables.push_back(se_sparse_table_offset(*file_, header_, entry));
-        runs_.expect(tables, se_sparse_entries_per_table);
         read_tables(
             *file_, tables, se_sparse_table_bytes, [&](std::size_t index, std::span<const std::byte> bytes) {
                 if (directory[index] == 0)

@@ -185,7 +185,6 @@ class SparseReader {
         if (header_.unclean_shutdown) compare_with_redundant();
         const std::vector<TableOffset> tables = offsets_of(directory);
         entries_.resize(header_.entries_per_table);
-        runs_.expect(tables, header_.entries_per_table);
         read_tables(*file_, tables, table_bytes(), [&](std::size_t index, std::span<const std::byte> bytes) {
             if (!tables[index])
                 runs_.unallocated(header_.entries_per_table);
@@ -273,19 +272,30 @@ class SparseReader {
                    std::uint64_t{first} + step * std::uint64_t{entries_.size()} <= 0xffffffff) {
             runs_.stored(first, entries_.size());
         } else {
-            for (const std::uint32_t entry : entries_) take_grain(entry);
+            for (std::size_t i = 0; i < entries_.size();) i += take_stretch(i);
         }
     }
 
-    void take_grain(std::uint32_t entry) {
-        if (entry == 0)
-            runs_.unallocated(1);
-        else if (entry == 1 && header_.zero_grains)
-            runs_.zero(1);
-        else if (header_.compressed)
+    // Returns how many entries there are from this one on that are alike, or of which each continues the one
+    // before.
+    std::size_t take_stretch(std::size_t first) {
+        const std::uint32_t entry = entries_[first];
+        const bool is_zero = entry == 1 && header_.zero_grains;
+        if (header_.compressed && entry != 0 && !is_zero) {
             runs_.compressed(entry);
+            return 1;
+        }
+        const std::uint64_t step = entry == 0 || is_zero ? 0 : header_.grain_size.count();
+        std::uint64_t expected = entry + step;
+        std::size_t end = first + 1;
+        for (; end < entries_.size() && entries_[end] == expected; ++end) expected += step;
+        if (entry == 0)
+            runs_.unallocated(end - first);
+        else if (is_zero)
+            runs_.zero(end - first);
         else
-            runs_.stored(entry, 1);
+            runs_.stored(entry, end - first);
+        return end - first;
     }
 
     FilePtr file_;

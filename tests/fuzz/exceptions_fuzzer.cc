@@ -25,8 +25,8 @@ using test::require;
 constexpr std::uint64_t most_chunks = (std::uint64_t{1} << chunk_number_bits) - 1;
 
 // Single ones, and stretches of neighbours as a run gives them.
-std::vector<Exception> any_exceptions(FuzzedDataProvider& bytes) {
-    std::vector<Exception> list;
+ExceptionList any_exceptions(FuzzedDataProvider& bytes) {
+    ExceptionList list;
     while (bytes.remaining_bytes() > 0 && list.size() < 5000) {
         const std::uint64_t old_chunk = bytes.ConsumeIntegral<std::uint32_t>();
         const bool is_far = bytes.ConsumeBool();
@@ -35,8 +35,7 @@ std::vector<Exception> any_exceptions(FuzzedDataProvider& bytes) {
                    : bytes.ConsumeIntegralInRange<std::uint64_t>(1, 4096);
         const auto count = bytes.ConsumeIntegralInRange<std::uint64_t>(1, 2048);
         const bool is_stretch = bytes.ConsumeBool();
-        for (std::uint64_t i = 0; i < (is_stretch ? count : 1); ++i)
-            list.push_back({old_chunk + i, new_chunk + i});
+        list.add({old_chunk, new_chunk}, is_stretch ? count : 1);
     }
     return list;
 }
@@ -68,8 +67,13 @@ std::vector<Exception> read_as_the_kernel_does(const File& store) {
 void check_list(FuzzedDataProvider& bytes) {
     const Sectors chunk(std::uint64_t{1} << bytes.ConsumeIntegralInRange<unsigned>(0, 11));
     const auto spare = bytes.ConsumeIntegralInRange<std::uint64_t>(0, 1 << 20);
-    const std::vector<Exception> list = any_exceptions(bytes);
-    const ExceptionStore store(chunk, ExceptionStore::span_of(chunk, list.size()) + spare, list);
+    ExceptionList added = any_exceptions(bytes);
+    const std::uint64_t span = ExceptionStore::span_of(chunk, added.size()) + spare;
+    std::vector<Exception> list;
+    added.from_the_end([&](const Exception& exception) {
+        list.push_back({exception.old_chunk, exception.new_chunk + span});
+    });
+    const ExceptionStore store(chunk, span, std::move(added));
     test::WrittenFile file("/store", {1, 1});
     file.set_size(store.size());
     store.write([&](Bytes offset, std::span<const std::byte> piece) { file.put(offset, piece); });

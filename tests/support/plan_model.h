@@ -15,6 +15,18 @@
 
 namespace vmdkdm::test {
 
+/// The exceptions, in their order, as they are read from the store's file.
+inline std::vector<Exception> listed_in(const ExceptionStore& store) {
+    std::string bytes_of_file(static_cast<std::size_t>(store.size().count()), '\0');
+    store.write([&](Bytes offset, std::span<const std::byte> bytes) {
+        if (offset.count() + bytes.size() > bytes_of_file.size())
+            throw std::logic_error("a store beyond its size");
+        std::memcpy(bytes_of_file.data() + offset.count(), bytes.data(), bytes.size());
+    });
+    const MemoryFile file("/store", {}, std::move(bytes_of_file), store.size());
+    return read_exception_store({&file, Bytes(0), file.size()}).value().exceptions;
+}
+
 class PlanModel {
   public:
     explicit PlanModel(const Plan& plan) : plan_(plan) {
@@ -27,16 +39,8 @@ class PlanModel {
 
   private:
     static std::map<std::uint64_t, std::uint64_t> chunks_of(const ExceptionStore& store) {
-        std::string bytes_of_file(static_cast<std::size_t>(store.size().count()), '\0');
-        store.write([&](Bytes offset, std::span<const std::byte> bytes) {
-            if (offset.count() + bytes.size() > bytes_of_file.size())
-                throw std::logic_error("a store beyond its size");
-            std::memcpy(bytes_of_file.data() + offset.count(), bytes.data(), bytes.size());
-        });
-        const MemoryFile file("/store", {}, std::move(bytes_of_file), store.size());
         std::map<std::uint64_t, std::uint64_t> chunks;
-        const FoundStore found = read_exception_store({&file, Bytes(0), file.size()}).value();
-        for (const Exception& exception : found.exceptions)
+        for (const Exception& exception : listed_in(store))
             if (!chunks.emplace(exception.old_chunk, exception.new_chunk).second)
                 throw std::logic_error("a chunk has two exceptions");
         return chunks;

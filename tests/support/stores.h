@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,14 +13,23 @@
 
 namespace vmdkdm::test {
 
+/// The file of a store that lists these, in their order.
+inline std::string store_file(Sectors chunk, const std::vector<Exception>& exceptions) {
+    std::string bytes;
+    StoreWriter writer(chunk, [&bytes](Bytes offset, std::span<const std::byte> piece) {
+        bytes.resize(static_cast<std::size_t>(offset.count()) + piece.size());
+        std::memcpy(bytes.data() + offset.count(), piece.data(), piece.size());
+    });
+    for (const Exception& exception : exceptions) writer.add(exception);
+    writer.finish();
+    return bytes;
+}
+
 /// A file of `size` bytes with the store at `start`; what it holds else is zeros.
 inline FilePtr file_with_store(const std::string& path, Bytes start, Sectors chunk,
                                const std::vector<Exception>& exceptions, Bytes size) {
-    const ExceptionStore store(chunk, ExceptionStore::span_of(chunk, exceptions.size()), exceptions);
-    std::string bytes(static_cast<std::size_t>((start + store.size()).count()), '\0');
-    store.write([&](Bytes offset, std::span<const std::byte> piece) {
-        std::memcpy(bytes.data() + (start + offset).count(), piece.data(), piece.size());
-    });
+    std::string bytes =
+        std::string(static_cast<std::size_t>(start.count()), '\0') + store_file(chunk, exceptions);
     const Bytes whole = std::max(size, Bytes(bytes.size()));
     return std::make_shared<MemoryFile>(path, FileIdentity{0xfd00, 77}, std::move(bytes), whole);
 }

@@ -32,7 +32,7 @@ struct Place : TempDir {
         task.worker = "the worker";
         task.work = [&work](ParentLink& parent, Encoder& value) { value.text(work(parent)); };
         task.serve = [&files](Decoder& request) { return files.answer(request); };
-        return run_confined(task).checked("the worker", [](Decoder& from) { return from.text(10'000); });
+        return value_of_confined(task, [](Decoder& from) { return from.text(10'000); });
     }
 
     std::set<std::string> encodings;

@@ -39,13 +39,14 @@ ConfinedTask task_of(Work work) {
     return task;
 }
 
-// What a child that does `work` hands back, as a number.
-std::uint64_t number_from(const Work& work) {
-    return run_confined(task_of(work)).checked("the worker", [](Decoder& from) { return from.number(); });
+// What a child hands back, as a number.
+std::uint64_t number_from(const ConfinedTask& task) {
+    return value_of_confined(task, [](Decoder& from) { return from.number(); });
 }
+std::uint64_t number_from(const Work& work) { return number_from(task_of(work)); }
 
 Failure failure_from(const Work& work) {
-    return failure_of([&] { run_confined(task_of(work)); });
+    return failure_of([&] { number_from(work); });
 }
 
 Failure ended_by(int signal, const std::string& name) {
@@ -70,15 +71,54 @@ TEST_CASE("a child hands back a value") {
     CHECK(number_from([](ParentLink&, Encoder& value) { value.number(42); }) == 42);
 }
 
+// Numbers lie across the borders of pieces, and so does the text.
 TEST_CASE("a large value comes whole") {
-    const HandedBack value = run_confined(task_of([](ParentLink&, Encoder& to) {
+    const std::string text(100'000, 'x');
+    const ConfinedTask task = task_of([&](ParentLink&, Encoder& to) {
+        to.text("abc");
         for (std::uint64_t i = 0; i < 1'000'000; ++i) to.number(i);
-    }));
-    value.checked("the worker", [](Decoder& from) {
+        to.text(text);
+    });
+    run_confined(task, [&](Decoder& from) {
+        CHECK(from.text(3) == "abc");
         for (std::uint64_t i = 0; i < 1'000'000; ++i)
             if (from.number() != i) FAIL("number " << i);
-        return true;
+        CHECK(from.text(text.size()) == text);
     });
+}
+
+TEST_CASE("what was handed back is read while the child goes on, and no later than its error") {
+    const ConfinedTask task = task_of([](ParentLink&, Encoder& to) {
+        for (std::uint64_t i = 0; i < 100'000; ++i) to.number(i);
+        to.flush();
+        throw Error(ErrorKind::format, "then it was damaged");
+    });
+    std::uint64_t read = 0;
+    CHECK(failure_of([&] {
+              run_confined(task, [&](Decoder& from) {
+                  for (;; ++read) from.number();
+              });
+          }) == Failure{ErrorKind::format, "then it was damaged"});
+    CHECK(read == 100'000);
+    CHECK_FALSE(has_children());
+}
+
+TEST_CASE("a child that has begun to answer has nothing more to ask") {
+    ConfinedTask task = task_of([](ParentLink& parent, Encoder& to) {
+        to.number(1);
+        to.flush();
+        parent.ask(Encoder());
+    });
+    bool asked = false;
+    task.serve = [&](Decoder&) {
+        asked = true;
+        return Reply();
+    };
+    CHECK(failure_of([&] { number_from(task); }) ==
+          Failure{ErrorKind::format,
+                  "it made the worker answer what cannot be (it asked for something when it had begun to "
+                  "answer): this is a bug in vmdk-dm; nothing was done"});
+    CHECK_FALSE(asked);
 }
 
 TEST_CASE("an error of the work is thrown in the parent, and is of the same kind") {
@@ -86,10 +126,8 @@ TEST_CASE("an error of the work is thrown in the parent, and is of the same kind
           Failure{ErrorKind::not_found, "no such image"});
     CHECK(failure_from([](ParentLink&, Encoder&) { throw std::runtime_error("odd"); }) ==
           Failure{ErrorKind::system, "odd"});
-    CHECK_THROWS_AS(run_confined(task_of([](ParentLink&, Encoder&) { throw TextError("a:1:2: x\ny\n^"); })),
-                    TextError);
-    CHECK_THROWS_AS(run_confined(task_of([](ParentLink&, Encoder&) { throw std::bad_alloc(); })),
-                    std::bad_alloc);
+    CHECK_THROWS_AS(number_from([](ParentLink&, Encoder&) { throw TextError("a:1:2: x\ny\n^"); }), TextError);
+    CHECK_THROWS_AS(number_from([](ParentLink&, Encoder&) { throw std::bad_alloc(); }), std::bad_alloc);
 }
 
 TEST_CASE("an error's text cannot write to a terminal what it likes") {
@@ -203,7 +241,7 @@ TEST_CASE("from outside it can be seen that a child has no powers") {
             descriptors.push_back(std::filesystem::read_symlink(entry.path(), ignored).string());
         return Reply();
     };
-    run_confined(task);
+    number_from(task);
     CHECK(line_of(status, "Seccomp") == "2");
     CHECK(line_of(status, "NoNewPrivs") == "1");
     for (const char* const set : {"CapInh", "CapPrm", "CapEff", "CapAmb"})
@@ -225,9 +263,9 @@ TEST_CASE("a child may have threads, and no processes") {
         value.number(sum);
     });
     task.powers.threads = true;
-    CHECK(run_confined(task).checked("the worker", [](Decoder& from) { return from.number(); }) == 7);
+    CHECK(number_from(task) == 7);
     task.work = [](ParentLink&, Encoder&) { ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); };
-    CHECK(failure_of([&] { run_confined(task); }) == stopped_by_filter());
+    CHECK(failure_of([&] { number_from(task); }) == stopped_by_filter());
 }
 
 TEST_CASE("a child may write to the descriptors it was given, and to no others") {
@@ -242,7 +280,7 @@ TEST_CASE("a child may write to the descriptors it was given, and to no others")
     });
     task.powers.output = true;
     task.keep = {out.get(), -1};
-    run_confined(task).checked("the worker", [](Decoder& from) {
+    value_of_confined(task, [](Decoder& from) {
         CHECK(from.number() == 1);
         CHECK(from.number() == EBADF);
         return true;
@@ -279,7 +317,7 @@ TEST_CASE("requests are answered with values, descriptors and errors") {
         reply.fd = file.get();
         return reply;
     };
-    run_confined(task).checked("the worker", [](Decoder& from) {
+    value_of_confined(task, [](Decoder& from) {
         CHECK(from.number() == 7);
         CHECK(from.text(100) == "content");
         CHECK(from.number() == 99);
@@ -302,7 +340,7 @@ TEST_CASE("a child that asks where nobody answers, or too often, is ended") {
         return Reply();
     };
     task.most_requests = 10;
-    CHECK(failure_of([&] { run_confined(task); }).text ==
+    CHECK(failure_of([&] { number_from(task); }).text ==
           "it made the worker answer what cannot be (it asked more than 10 times): this is a bug in vmdk-dm; "
           "nothing was done");
     CHECK(asked == 10);
@@ -357,7 +395,7 @@ TEST_CASE("a descriptor that a child sends is not taken") {
         meanwhile = open_descriptors();
         return Reply();
     };
-    run_confined(task);
+    number_from(task);
     CHECK(meanwhile <= before + 1);  // our end of the channel
 }
 
@@ -373,7 +411,7 @@ TEST_CASE("what progress throws ends the child at once") {
         seen = done;
         if (done >= 3) throw Error(ErrorKind::system, "interrupted");
     };
-    CHECK(failure_of([&] { run_confined(task); }) == Failure{ErrorKind::system, "interrupted"});
+    CHECK(failure_of([&] { number_from(task); }) == Failure{ErrorKind::system, "interrupted"});
     CHECK(seen >= 3);
     CHECK_FALSE(has_children());
 }
@@ -386,7 +424,7 @@ TEST_CASE("a child that says nothing does not keep progress from being asked") {
     task.progress = [&](std::uint64_t, std::uint64_t) {
         if (++calls == 2) throw Error(ErrorKind::system, "interrupted");
     };
-    CHECK(failure_of([&] { run_confined(task); }) == Failure{ErrorKind::system, "interrupted"});
+    CHECK(failure_of([&] { number_from(task); }) == Failure{ErrorKind::system, "interrupted"});
 }
 
 // Killing the one kills the other.
@@ -402,7 +440,7 @@ TEST_CASE("a child goes with its parent") {
             for (;;) ::usleep(10'000);
         });
         task.keep = {in.get()};
-        run_confined(task);
+        number_from(task);
         ::_exit(0);
     }
     in.reset();
@@ -417,20 +455,37 @@ TEST_CASE("a child goes with its parent") {
 }
 
 TEST_CASE("a value that is none is refused") {
-    const HandedBack value = run_confined(task_of([](ParentLink&, Encoder& to) { to.number(7); }));
-    CHECK(failure_of([&] {
-              value.checked("the worker", [](Decoder& from) { return from.number(6, "a count"); });
-          }) == Failure{ErrorKind::format,
-                        "it made the worker answer what cannot be (a count is 7, more than 6): this is a bug "
-                        "in vmdk-dm; nothing was done"});
-    CHECK(failure_of([&] {
-              value.checked("the worker", [](Decoder& from) { return from.number() + from.number(); });
+    const ConfinedTask task = task_of([](ParentLink&, Encoder& to) { to.number(7); });
+    const auto failure_when = [&](const std::function<void(Decoder&)>& decode) {
+        return failure_of([&] { run_confined(task, decode); });
+    };
+    CHECK(failure_when([](Decoder& from) { from.number(6, "a count"); }) ==
+          Failure{ErrorKind::format,
+                  "it made the worker answer what cannot be (a count is 7, more than 6): this is a bug "
+                  "in vmdk-dm; nothing was done"});
+    CHECK(failure_when([](Decoder& from) {
+              from.number();
+              from.number();
           }).text ==
           "it made the worker answer what cannot be (it ends too early): this is a bug in vmdk-dm; nothing "
           "was done");
-    CHECK(failure_of([&] { value.checked("the worker", [](Decoder&) { return 0; }); }).text ==
+    CHECK(failure_when([](Decoder&) {}).text ==
           "it made the worker answer what cannot be (8 bytes too many): this is a bug in vmdk-dm; nothing "
           "was done");
+    CHECK_FALSE(has_children());
+}
+
+TEST_CASE("no more of a value is waited for than it may have") {
+    Encoder said;
+    said.number(4);
+    said.number(5);
+    const auto pieces = [&] { return said.bytes(); };
+    Decoder from(pieces, 40);
+    CHECK(from.count(8, "a count") == 4);  // 8 bytes are there, and 24 may come
+    CHECK_THROWS_WITH(from.count(8, "a count"), "a count is 5, more than 3");
+    CHECK(from.number() == 4);
+    CHECK(from.number() == 5);
+    CHECK_THROWS_WITH(from.number(), "it has no end");
 }
 
 TEST_CASE("a text or a count that is longer than what is there is refused") {

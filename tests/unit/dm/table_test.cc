@@ -1,6 +1,7 @@
 #include "dm/table.h"
 
 #include <catch2/catch.hpp>
+#include <limits>
 
 #include "base/concat.h"
 #include "support/failure.h"
@@ -13,6 +14,26 @@ using test::failure_of;
 
 TableLine line(std::uint64_t start, std::uint64_t length, Target target) {
     return {Sectors(start), Sectors(length), std::move(target)};
+}
+
+TEST_CASE("lines are kept as they were added, whatever they show") {
+    const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+    const std::uint32_t most_minors = std::numeric_limits<std::uint32_t>::max();
+    const std::vector<Target> targets = {
+        LinearTarget{DeviceNumber{7, 3}, Sectors(5)},
+        LinearTarget{DeviceNumber{(1 << 24) - 1, most_minors}, Sectors(most)},
+        LinearTarget{DeviceNumber{1 << 24, 9}, Sectors(most)},
+        LinearTarget{PlannedDevice{most_minors}, Sectors(most)},
+        ZeroTarget{},
+        ErrorTarget{},
+        StripedTarget{Sectors(8), {{DeviceNumber{7, 1}, Sectors(0)}, {PlannedDevice{2}, Sectors(1)}}},
+        SnapshotTarget{PlannedDevice{1}, DeviceNumber{7, 2}, Persistence::overflow, Sectors(16)},
+        SnapshotOriginTarget{DeviceNumber{7, 4}}};
+    TableLines lines;
+    for (const Target& target : targets) lines.add(line(lines.size(), lines.size() + 1, target));
+    REQUIRE(lines.size() == targets.size());
+    for (std::size_t i = 0; i < targets.size(); ++i) CHECK(lines[i] == line(i, i + 1, targets[i]));
+    CHECK(lines.end_of_last() == Sectors(2 * targets.size() - 1));
 }
 
 TEST_CASE("a table prints as the kernel takes it") {
@@ -139,10 +160,9 @@ TEST_CASE("lines that share all but their ends print as others do") {
 }
 
 TEST_CASE("a long table prints in pieces, and asks for each device's name once") {
-    std::vector<TableLine> lines;
+    TableLines lines;
     for (std::uint64_t i = 0; i < 10000; ++i)
-        lines.push_back(
-            line(i, 1, LinearTarget{PlannedDevice{static_cast<std::uint32_t>(i % 3)}, Sectors(i)}));
+        lines.add(line(i, 1, LinearTarget{PlannedDevice{static_cast<std::uint32_t>(i % 3)}, Sectors(i)}));
     const Table table(std::move(lines));
     int asked = 0;
     const DeviceNamer namer = [&asked](PlannedDevice device) {

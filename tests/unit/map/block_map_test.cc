@@ -92,16 +92,55 @@ TEST_CASE("a length of 0 appends nothing") {
     CHECK(runs_of(map).empty());
 }
 
-TEST_CASE("room that was made for runs changes nothing about them") {
+// More than two blocks of runs, and the last one full, short of one and one over.
+TEST_CASE("a map of many runs holds each, and finds it") {
+    constexpr std::uint64_t block = 1 << 18;
+    for (const std::uint64_t count : {block - 1, block, block + 1, 2 * block + 5}) {
+        INFO(count << " runs");
+        Layer::Builder builder;
+        for (std::uint64_t i = 0; i < count; ++i)
+            if (i % 2 == 0)
+                builder.append(Sectors(3), Unreadable{static_cast<std::uint32_t>(i), 7});
+            else
+                builder.append(Sectors(1), Compressed{1, 2, Sectors(i)});
+        const Layer layer = std::move(builder).build();
+        REQUIRE(layer.size() == count);
+        std::uint64_t wrong = 0;
+        for (std::uint64_t i = 0; i < count; ++i) {
+            const LayerContent expected = i % 2 == 0
+                                              ? LayerContent(Unreadable{static_cast<std::uint32_t>(i), 7})
+                                              : LayerContent(Compressed{1, 2, Sectors(i)});
+            const Sectors start(2 * i + i % 2);
+            if (layer[i] != BasicRun<LayerContent>{start, Sectors(i % 2 == 0 ? 3 : 1), expected} ||
+                layer.index_of(start) != i)
+                ++wrong;
+        }
+        CHECK(wrong == 0);
+    }
+}
+
+TEST_CASE("zeros that a sole layer leaves unwritten become one run, over blocks of runs too") {
+    constexpr std::uint64_t count = (1 << 18) + 3;
+    Layer::Builder builder;
+    const FileIndex file = builder.add_file(test::MemoryFiles().add_hole("/a", Bytes(512 * 8)), 0);
+    builder.append(Sectors(1), Stored{file, Sectors(7)});
+    for (std::uint64_t i = 0; i < count; ++i)
+        if (i % 2 == 0)
+            builder.append(Sectors(1), Zero{0});
+        else
+            builder.append(Sectors(1), Unallocated{});
+    builder.append(Sectors(1), Stored{file, Sectors(3)});
+    std::vector<Layer> layers;
+    layers.push_back(std::move(builder).build());
+    CHECK(runs_of(flatten(std::move(layers))) ==
+          std::vector<Run>{{Sectors(0), Sectors(1), Stored{0, Sectors(7)}},
+                           {Sectors(1), Sectors(count), Zero{0}},
+                           {Sectors(count + 1), Sectors(1), Stored{0, Sectors(3)}}});
+}
+
+TEST_CASE("a place that no file can have is refused") {
     BlockMap::Builder builder;
-    builder.expect(1000);
-    builder.append(Sectors(8), Zero{0});
-    builder.expect(0);
-    builder.expect(5);
-    builder.append(Sectors(8), Zero{1});
-    const BlockMap map = std::move(builder).build();
-    CHECK(runs_of(map) ==
-          std::vector<Run>{{Sectors(0), Sectors(8), Zero{0}}, {Sectors(8), Sectors(8), Zero{1}}});
+    CHECK_THROWS_AS(builder.append(Sectors(1), Stored{0, Sectors(std::uint64_t{1} << 56)}), UnitOverflow);
 }
 
 TEST_CASE("a disk that grows past 64 bits throws and stays as it was") {

@@ -1,9 +1,11 @@
 #include "plan/exception_store.h"
 
 #include <catch2/catch.hpp>
+#include <cstring>
 
 #include "support/failure.h"
 #include "support/memory_files.h"
+#include "support/stores.h"
 
 namespace vmdkdm {
 namespace {
@@ -14,29 +16,30 @@ using test::failure_of;
 constexpr Sectors chunk(8);
 constexpr std::uint64_t per_area = 4096 / 16;
 
-std::vector<Exception> exceptions(std::uint64_t count) {
+// As they are listed: from the end on.
+std::vector<Exception> exceptions(std::uint64_t count, std::uint64_t span) {
     std::vector<Exception> list;
-    for (std::uint64_t i = 0; i < count; ++i) list.push_back({count - i, 1000000 + 7 * i});
+    for (std::uint64_t i = 0; i < count; ++i) list.push_back({count - i, span + 1000000 + 7 * i});
     return list;
 }
 
 ExceptionStore store_of(std::uint64_t count) {
-    return {chunk, ExceptionStore::span_of(chunk, count), exceptions(count)};
+    ExceptionList list;
+    for (std::uint64_t i = count; i-- > 0;) list.add({count - i, 1000000 + 7 * i}, 1);
+    return {chunk, ExceptionStore::span_of(chunk, count), std::move(list)};
 }
 
-FoundStore found_in(const std::vector<std::byte>& bytes) {
-    const test::MemoryFile file("/cow", {},
-                                std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
-                                Bytes(bytes.size()));
+FoundStore found_in(const std::string& bytes) {
+    const test::MemoryFile file("/cow", {}, bytes, Bytes(bytes.size()));
     return read_exception_store({&file, Bytes(0), file.size()}).value();
 }
 
-std::vector<std::byte> file_of(const ExceptionStore& store) {
-    std::vector<std::byte> file(static_cast<std::size_t>(store.size().count()));
+std::string file_of(const ExceptionStore& store) {
+    std::string file(static_cast<std::size_t>(store.size().count()), '\0');
     std::uint64_t written = 0;
     store.write([&](Bytes offset, std::span<const std::byte> bytes) {
         REQUIRE(offset.count() + bytes.size() <= file.size());
-        std::copy(bytes.begin(), bytes.end(), file.begin() + static_cast<std::ptrdiff_t>(offset.count()));
+        std::memcpy(file.data() + offset.count(), bytes.data(), bytes.size());
         written += bytes.size();
     });
     CHECK(store.written_size() == Bytes(written));
@@ -50,15 +53,16 @@ TEST_CASE("what is written is what the kernel reads") {
         INFO(count << " exceptions");
         const FoundStore found = found_in(file_of(store));
         CHECK(found.chunk == store.chunk());
-        CHECK(found.exceptions == store.exceptions());
+        CHECK(found.exceptions == exceptions(count, ExceptionStore::span_of(chunk, count)));
+        CHECK(store.count() == count);
         CHECK(found.valid);
     }
 }
 
 TEST_CASE("header and areas stand where dm-snap-persistent.c looks for them") {
-    const std::vector<std::byte> file = file_of(store_of(per_area + 1));
-    const auto byte = [&](std::size_t at) { return static_cast<unsigned>(file.at(at)); };
-    CHECK(std::string(reinterpret_cast<const char*>(file.data()), 4) == "SnAp");
+    const std::string file = file_of(store_of(per_area + 1));
+    const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(file.at(at)); };
+    CHECK(file.substr(0, 4) == "SnAp");
     CHECK((byte(4) == 1 && byte(8) == 1 && byte(12) == 8));
     // The first area is chunk 1; the next comes after room for as many chunks of data as it has exceptions.
     CHECK(byte(4096) == 1);  // old chunk 257 = 0x101
@@ -75,10 +79,10 @@ TEST_CASE("a full area is followed by an empty one") {
 }
 
 TEST_CASE("what the kernel would refuse is refused") {
-    const std::vector<std::byte> good = file_of(store_of(per_area));
+    const std::string good = file_of(store_of(per_area));
     const auto refusal = [&](std::size_t at, int value, std::size_t size) {
-        std::vector<std::byte> bad = good;
-        bad.at(at) = static_cast<std::byte>(value);
+        std::string bad = good;
+        bad.at(at) = static_cast<char>(value);
         bad.resize(size);
         return failure_of([&] { found_in(bad); }).text;
     };
@@ -90,18 +94,18 @@ TEST_CASE("what the kernel would refuse is refused") {
 }
 
 TEST_CASE("a chunk of the largest size is read in pieces, and a larger one refused") {
-    std::vector<std::byte> big = file_of(ExceptionStore(Sectors(4096), 2, exceptions(20000)));
-    CHECK(found_in(big).exceptions == exceptions(20000));
-    big.at(12) = std::byte{0};
-    big.at(13) = std::byte{0};
-    big.at(14) = std::byte{0x40};
+    std::string big = test::store_file(Sectors(4096), exceptions(20000, 2));
+    CHECK(found_in(big).exceptions == exceptions(20000, 2));
+    big.at(12) = '\0';
+    big.at(13) = '\0';
+    big.at(14) = '\x40';
     CHECK(failure_of([&] { found_in(big); }).text ==
           "an exception store cannot have chunks of 4194304 sectors");
 }
 
 TEST_CASE("a snapshot that the kernel gave up can be read") {
-    std::vector<std::byte> bytes = file_of(store_of(3));
-    bytes.at(4) = std::byte{0};
+    std::string bytes = file_of(store_of(3));
+    bytes.at(4) = '\0';
     CHECK_FALSE(found_in(bytes).valid);
     CHECK(found_in(bytes).exceptions.size() == 3);
 }
@@ -112,9 +116,8 @@ TEST_CASE("zeros are a store that was never begun") {
 }
 
 TEST_CASE("a store begins anywhere in a file, and its next chunk is the kernel's") {
-    const std::vector<std::byte> bytes = file_of({chunk, 2, {{5, 2}, {6, per_area + 1}}});
-    std::string text(8192, 'x');
-    text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const std::string bytes = test::store_file(chunk, {{5, 2}, {6, per_area + 1}});
+    const std::string text = std::string(8192, 'x') + bytes;
     const Bytes size(text.size());
     const test::MemoryFile file("/cow", {}, text, size);
     const FoundStore found = read_exception_store({&file, Bytes(8192), size - Bytes(8192)}).value();
@@ -127,10 +130,8 @@ TEST_CASE("a store begins anywhere in a file, and its next chunk is the kernel's
 
 TEST_CASE("a store claims no more than the disk has, and no impossible chunk") {
     const auto refusal = [](const std::vector<Exception>& list, Sectors capacity) {
-        const std::vector<std::byte> bytes = file_of({chunk, 2, list});
-        const test::MemoryFile file("/cow", {},
-                                    std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
-                                    Bytes(bytes.size()));
+        const std::string bytes = test::store_file(chunk, list);
+        const test::MemoryFile file("/cow", {}, bytes, Bytes(bytes.size()));
         return failure_of([&] { read_exception_store({&file, Bytes(0), file.size()}, capacity); }).text;
     };
     CHECK(refusal({{0, 2}, {1, 3}}, Sectors(9)) == "(no error)");
@@ -138,6 +139,29 @@ TEST_CASE("a store claims no more than the disk has, and no impossible chunk") {
           "the exception store lists more than the 1 chunks of the disk");
     CHECK(refusal({{0, std::uint64_t{1} << 56}}, Sectors(9)) ==
           "the exception store is damaged: there is no chunk 72057594037927936");
+}
+
+TEST_CASE("stretches of any length are listed chunk by chunk, from the end on") {
+    for (const std::uint64_t length : {1, 2, 255, 256, 257, 512, 700}) {
+        INFO("stretches of " << length);
+        ExceptionList list;
+        list.add({10, 3}, length);
+        list.add({5000, 9000}, length);
+        const std::uint64_t span = ExceptionStore::span_of(chunk, list.size()) + 5;
+        const FoundStore found = found_in(file_of({chunk, span, std::move(list)}));
+        std::vector<Exception> expected;
+        for (std::uint64_t i = length; i-- > 0;) expected.push_back({5000 + i, span + 9000 + i});
+        for (std::uint64_t i = length; i-- > 0;) expected.push_back({10 + i, span + 3 + i});
+        CHECK(found.exceptions == expected);
+    }
+}
+
+TEST_CASE("a chunk whose number the kernel could not keep is refused") {
+    ExceptionList list;
+    const std::uint64_t end = std::uint64_t{1} << chunk_number_bits;
+    CHECK_THROWS_AS(list.add({0, end}, 1), UnitOverflow);
+    CHECK_THROWS_AS(list.add({0, end - 2}, 3), UnitOverflow);
+    CHECK(list.empty());
 }
 
 TEST_CASE("a store does not reach into the data") {

@@ -36,7 +36,7 @@ class Machine {
     FakeKernel kernel{machine};
 
   private:
-    void make(const std::string& name, const std::string& uuid, std::vector<TableLine> lines) {
+    void make(const std::string& name, const std::string& uuid, TableLines lines) {
         MappedDevice device =
             MappedDevice::create(kernel, name, uuid, Table(std::move(lines)), true, DeviceRole::quarantined);
         device.cancel_removal();

@@ -186,6 +186,14 @@ TEST_CASE("grains that share sectors are seen, also where stretches overlap") {
     CHECK(apart.runs.overlapping());
 }
 
+TEST_CASE("what a stretch says of grains behind the end of the extent shares nothing") {
+    Runs r(100);
+    r.runs.stored(800, 1);
+    r.runs.stored(64, 60);  // six of them are in the extent
+    CHECK_FALSE(r.runs.overlapping());
+    CHECK(r.show() == "0+16 data /a@800 depth 2\n16+84 data /a@64 depth 2\n");
+}
+
 TEST_CASE("long stretches that meet do not share sectors, and those that share one grain do") {
     constexpr std::uint64_t grain = 16;
     for (const std::uint64_t length : {1, 63, 64, 65, 127, 128, 129, 200})

@@ -208,6 +208,23 @@ TEST_CASE("each grain is found where its table says") {
           "32+16 unallocated\n48+8 data /a@8\n56+8 unallocated\n");
 }
 
+TEST_CASE("a table may be of stretches of every kind, each as long as its entries go on") {
+    const auto table_of = [](std::uint32_t flags, const std::vector<std::uint32_t>& entries) {
+        Blob file = extent().put32(at_flags, flags).put32(at_entries, 8);
+        for (std::size_t i = 0; i < entries.size(); ++i) file.put32(table_0 + i * 4, entries[i]);
+        return file;
+    };
+    CHECK(read(table_of(0x7, {24, 32, 0, 0, 1, 1, 56, 8})).runs ==
+          "0+16 data /a@24\n16+16 unallocated\n32+16 zero\n48+8 data /a@56\n56+8 data /a@8\n");
+    CHECK(read(table_of(0x3, {24, 24, 16, 8, 16, 24, 0, 32})).runs ==
+          "0+8 data /a@24\n8+8 data /a@24\n16+8 data /a@16\n24+24 data /a@8\n48+8 unallocated\n"
+          "56+8 data /a@32\n");
+    // What would come next is sector 2^32, and not 0, which is no sector.
+    CHECK(read(table_of(0x3, {0xfffffff0, 0xfffffff8, 0, 8, 0, 0, 0, 0})).runs ==
+          "0+16 unreadable: '/a': a grain lies beyond the end of the file\n16+8 unallocated\n"
+          "24+8 data /a@8\n32+32 unallocated\n");
+}
+
 TEST_CASE("no table means that nothing is allocated there") {
     CHECK(read(extent().put32(directory, 0).put32(table_1, 8)).runs ==
           "0+32 unallocated\n32+8 data /a@8\n40+24 unallocated\n");

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A large file is read through several loop devices: every byte is in its place, also where one loop device ends and
-# the next goes on, and all of them go with the disk.
+# the next goes on, and all of them go with the disk. What is read through the page cache is read ahead far.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 . "$here/stage.sh"
@@ -43,6 +43,9 @@ expect_loops 3 "$file"
 same_bytes "$device" "$expected"
 dd if="$device" of="$work/read" bs=1M iflag=direct status=none
 same_bytes "$work/read" "$expected"
+
+check 'the disk is read ahead by 1 MiB'
+[ "$(blockdev --getra "$device")" -eq 2048 ] || fail "it is $(blockdev --getra "$device") sectors"
 
 check 'a file that is cut short is told of once'
 cp -r "$images/spread" "$work/copy"

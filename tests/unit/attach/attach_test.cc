@@ -162,6 +162,10 @@ TEST_CASE("a fragmented disk is a snapshot over devices that udev leaves alone, 
           "0 16 linear 7:2 0\n16 1000 linear 7:0 0\n1016 1000 linear 7:1 0");
     CHECK(machine.device("web-cow").role == DeviceRole::inner);
     CHECK(machine.device("web").role == DeviceRole::quarantined);
+    // By who reads through the page cache.
+    CHECK(machine.device("web").read_ahead == Sectors(2048));
+    CHECK(machine.device("web1").read_ahead == Sectors(2048));
+    CHECK_FALSE(machine.device("web-cow").read_ahead);
     CHECK(machine.list().front().exposed == false);
     for (const auto& [number, loop] : machine.loops) CHECK(loop.config.read_only);
     for (const auto& [minor, device] : machine.devices) CHECK(device.live_read_only);

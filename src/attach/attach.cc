@@ -150,6 +150,20 @@ LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOpt
                        : attach_file(lower, plan, options, kernel);
 }
 
+std::optional<LoopDevice> attach_further_loop(const LowerPlan& lower, const Plan& plan,
+                                              const AttachOptions& options, Kernel& kernel,
+                                              std::vector<std::string>& notes) {
+    try {
+        return attach_loop(lower, plan, options, kernel);
+    } catch (const Error& error) {
+        notes.push_back(
+            concat("there are fewer loop devices than would be of use, so reads may wait for each "
+                   "other: ",
+                   error.what()));
+        return std::nullopt;
+    }
+}
+
 // A block device is known by the device number that it stands for.
 DeviceNumber device_number_of(const File& block_device) {
     const dev_t number = block_device.identity().device;
@@ -220,12 +234,34 @@ void make_partitions(const StandingDisk& disk, const AttachOptions& options,
     }
 }
 
-const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Kernel& kernel,
-                              Assembly& built) {
+// Every loop device of a file shows all of it. So where no more of them are to be had, as in a container that
+// has the nodes of a few, the first does for all.
+std::vector<DeviceNumber> make_lowers(const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                                      Assembly& built, std::vector<std::string>& notes) {
     std::vector<DeviceNumber> numbers;
-    for (const LowerPlan& lower : plan.lowers)
-        numbers.push_back(lower.needs_loop() ? built.add(attach_loop(lower, plan, options, kernel)).device()
-                                             : device_number_of(*lower.file));
+    std::map<const File*, DeviceNumber> loop_of;
+    bool are_there_more = true;
+    for (const LowerPlan& lower : plan.lowers) {
+        const auto first = loop_of.find(lower.file.get());
+        if (!lower.needs_loop()) {
+            numbers.push_back(device_number_of(*lower.file));
+        } else if (first == loop_of.end()) {
+            numbers.push_back(built.add(attach_loop(lower, plan, options, kernel)).device());
+            loop_of.emplace(lower.file.get(), numbers.back());
+        } else if (auto further = are_there_more ? attach_further_loop(lower, plan, options, kernel, notes)
+                                                 : std::nullopt) {
+            numbers.push_back(built.add(std::move(*further)).device());
+        } else {
+            are_there_more = false;
+            numbers.push_back(first->second);
+        }
+    }
+    return numbers;
+}
+
+const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Kernel& kernel, Assembly& built,
+                              std::vector<std::string>& notes) {
+    std::vector<DeviceNumber> numbers = make_lowers(plan, options, kernel, built, notes);
     const auto make = [&](const DevicePlan& device, DeviceRole role) -> const MappedDevice& {
         return built.add(MappedDevice::create(kernel, device.name, device.uuid, device.table.bind(numbers),
                                               device.read_only, role));
@@ -245,7 +281,7 @@ AttachResult build(const Plan& plan, const AttachOptions& options, Kernel& kerne
     const std::set<std::string> taken = refuse_clash(plan, kernel);
     for (const DevicePlan* device : plan.devices()) refuse_taken(device->name, taken);
     refuse_shared_overlay(plan, kernel);
-    const MappedDevice& disk = make_disk(plan, options, kernel, built);
+    const MappedDevice& disk = make_disk(plan, options, kernel, built, notes);
     AttachResult result{kernel.device_path(disk.name()), {}};
     if (options.partitions)
         make_partitions({disk.name(),

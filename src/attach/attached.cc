@@ -184,12 +184,14 @@ AttachedPartition describe_partition(unsigned number, const DmInfo& device, Kern
 std::vector<std::string> notes_on_files(const AttachedDisk& disk, Kernel& kernel) {
     std::vector<std::string> notes;
     const std::string path = kernel.device_path(disk.device.name);
+    std::set<std::string> told;  // a file may be on several loops
     for (const AttachedLower& lower : disk.lowers) {
         // What was made without a name, in a directory or in memory, has not lost it.
         if (!lower.loop || lower.exception_store || lower.loop->backing_file.starts_with("/memfd:") ||
             lower.loop->backing_file.find("/#") != std::string::npos)
             continue;
         const std::string& file = lower.loop->backing_file;
+        if (!told.insert(file).second) continue;
         if (lower.loop->missing > Bytes(0))
             notes.push_back(concat("'", file, "' has been cut short since ", path, " was attached: its last ",
                                    lower.loop->missing.count(),

@@ -124,7 +124,9 @@ void attach_image(const AttachCommandOptions& options, const AttachReport& repor
         std::optional<ChosenOverlay> overlay = ChosenOverlay::open(options.overlay, opened);
         const std::optional<CopyStep> copied =
             copy_first(options.preparation, options.shape, options.image.allow_damaged, opened);
-        const Plan plan = feasible_plan(options.preparation, options.shape,
+        PlanShapeOptions shape = options.shape;
+        shape.spread = options.direct_io != "on";  // such a loop has many reads under way by itself
+        const Plan plan = feasible_plan(options.preparation, shape,
                                         overlay ? std::optional(overlay->plan()) : std::nullopt, opened);
         const AttachResult result = attach_plan(options, plan, overlay, certificate.get(), opened);
         if (overlay) overlay->keep();

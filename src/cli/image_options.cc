@@ -6,6 +6,7 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "plan/names.h"
+#include "plan/spread.h"
 #include "reader/confined_reader.h"
 
 namespace vmdkdm {
@@ -147,6 +148,7 @@ Plan plan_for(OpenImage& opened, const PlanShapeOptions& options, const std::opt
     plan_options.logical_sector_size = sector_size_for(opened, options.sector_size);
     plan_options.strategy = strategy_for(options);
     plan_options.overlay = overlay;
+    if (options.spread) plan_options.loops = loops_of_a_disk;
     Plan plan = make_plan(opened.map, plan_options);
     if (options.strategy == "materialise") plan.cost.strategy = Strategy::materialise;
     if (plan.loop_block_size != plan.logical_sector_size)

@@ -38,6 +38,7 @@ struct PlanShapeOptions {
     bool in_place = false;
     std::string strategy = "auto";
     std::uint32_t sector_size = 0;  ///< 0: what the DDB or the GPT says
+    bool spread = true;             ///< a large file on several loop devices
 };
 void add_plan_options(CLI::App& command, PlanShapeOptions& options);
 

@@ -139,6 +139,7 @@ void print_as_concise(const Plan& plan) {
 PlanShapeOptions shape_for(const TableOptions& options) {
     PlanShapeOptions shape = options.shape;
     if (!options.concise) return shape;
+    shape.spread = false;  // what somebody is to type is as short as can be
     if (options.overlay.scratch)
         throw Error(ErrorKind::usage,
                     "--concise and --scratch exclude each other: dmsetup has no memory to give");

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <libdevmapper.h>
 #include <libudev.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -261,6 +263,12 @@ void LinuxKernel::resume_device(const std::string& name, DeviceRole role) {
     if (with_udev_) awaited_nodes_.push_back(name);
     task.run();
     if (!with_udev_) ::dm_task_update_nodes();
+}
+
+// libdevmapper does this at a resume, too, but puts it off until the nodes are made, and tells of no error.
+void LinuxKernel::set_read_ahead(const HeldDevice& device, Sectors distance) {
+    if (::ioctl(device.fd(), BLKRASET, static_cast<unsigned long>(distance.count())) != 0)
+        throw system_error("cannot set how far it is read ahead", errno);
 }
 
 void LinuxKernel::remove_device(const std::string& name) {

@@ -132,6 +132,8 @@ class Kernel {
     virtual void load_table(const std::string& name, const Table& table, bool read_only) = 0;
     /// Makes the loaded table live and the node appear; the events are waited for by settle().
     virtual void resume_device(const std::string& name, DeviceRole role) = 0;
+    /// How far a live device is read ahead of a sequential reader that uses the page cache.
+    virtual void set_read_ahead(const HeldDevice& device, Sectors distance) = 0;
     virtual void remove_device(const std::string& name) = 0;
     virtual std::vector<DmInfo> list_devices() = 0;
     /// Whether udev's rules may look into the device; none when udev knows nothing of it.

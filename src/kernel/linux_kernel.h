@@ -32,6 +32,7 @@ class LinuxKernel : public Kernel {
     void cancel_deferred_removal(const std::string& name) override;
     void load_table(const std::string& name, const Table& table, bool read_only) override;
     void resume_device(const std::string& name, DeviceRole role) override;
+    void set_read_ahead(const HeldDevice& device, Sectors distance) override;
     void remove_device(const std::string& name) override;
     std::vector<DmInfo> list_devices() override;
     std::optional<bool> is_exposed(const DmInfo& device) override;

@@ -11,6 +11,12 @@ namespace {
 // As losetup and systemd: GET_FREE reserves nothing, so parallel attaches collide.
 constexpr unsigned max_loop_attempts = 64;
 
+// 1 MiB. With the kernel's 128 KiB a reader of single grains has two of them under way, and waits for both.
+constexpr Sectors read_ahead{2048};
+
+// Nobody reads what lies below a disk through its page cache.
+bool is_read_by_users(DeviceRole role) { return role != DeviceRole::inner; }
+
 }  // namespace
 
 LoopDevice LoopDevice::attach(Kernel& kernel, const LoopConfig& config) {
@@ -42,6 +48,8 @@ MappedDevice MappedDevice::create(Kernel& kernel, const std::string& name, const
         kernel.remove_when_unused(name);
         kernel.load_table(name, table, read_only);
         kernel.resume_device(name, role);
+        // A resume sets it to the kernel's own.
+        if (is_read_by_users(role)) kernel.set_read_ahead(*mapped.held_, read_ahead);
         return mapped;
     });
 }
@@ -54,6 +62,7 @@ MappedDevice MappedDevice::adopt(Kernel& kernel, const std::string& name, Device
     kernel.remove_when_unused(name);
     // Where no udevd runs, libdevmapper takes the node away with the mark; a resume makes it again.
     kernel.resume_device(name, role);
+    if (is_read_by_users(role)) kernel.set_read_ahead(*mapped.held_, read_ahead);
     return mapped;
 }
 

@@ -8,6 +8,7 @@
 #include "map/read.h"
 #include "plan/exceptions.h"
 #include "plan/names.h"
+#include "plan/spread.h"
 
 namespace vmdkdm {
 namespace {
@@ -74,9 +75,10 @@ bool may_be_exceptions(const BlockMap& map, const PlanOptions& options) {
 // Puts a Plan together, from below.
 class Planner {
   public:
-    Planner(const BlockMap& map, const PlanOptions& options) : map_(map), options_(options) {
-        for (const MappedFile& mapped : map.files())
-            lowers_.push_back({mapped.file, std::nullopt, !options.in_place});
+    Planner(const BlockMap& map, const PlanOptions& options)
+        : map_(map), options_(options), spread_(map, options.in_place ? 1 : options.loops) {
+        for (const MappedFile& mapped : map.files()) add_file(mapped.file);
+        for (const FileIndex file : spread_.further()) add_file(map.files()[file].file);
         if (const auto& overlay = options.overlay) {
             overlay_ = PlannedDevice{static_cast<std::uint32_t>(lowers_.size())};
             lowers_.push_back(
@@ -86,7 +88,8 @@ class Planner {
 
     Plan linear(const Cost& cost, const std::optional<Cost>& alternative) && {
         LongTable lines;
-        for (const Run& run : map_) lines.add({run.start, run.length, target_for(run.content)});
+        for (const Run& run : map_) spread_.append(lines, {run.start, run.length, target_for(run.content)});
+        added_lines_ += lines.size() - map_.size();
         Table table = table_of("map", std::move(lines));
         if (options_.in_place) refuse_unless_purely_stored(map_);
         return finish(std::move(table), cost, alternative);
@@ -98,16 +101,26 @@ class Planner {
         const PlannedDevice store{static_cast<std::uint32_t>(lowers_.size() - 1)};
 
         const PlannedDevice origin =
-            add_inner(origin_layer, table_of(origin_layer, std::move(layout.origin)));
-        const PlannedDevice cow = add_inner(cow_layer, cow_table(store, layout));
+            add_inner(origin_layer, table_of(origin_layer, spread(std::move(layout.origin))));
+        const PlannedDevice cow = add_inner(cow_layer, cow_table(store, spread(std::move(layout.data))));
         Table snapshot({{Sectors(0), map_.capacity(),
                          SnapshotTarget{origin, cow, Persistence::persistent, layout.chunk}}});
         if (layout.direct.empty()) return finish(std::move(snapshot), cost, alternative);
         const PlannedDevice grains = add_inner(grains_layer, std::move(snapshot));
-        return finish(table_of("map", filled(layout.direct, grains)), cost, alternative);
+        return finish(table_of("map", filled(spread(std::move(layout.direct)), grains)), cost, alternative);
     }
 
   private:
+    void add_file(const FilePtr& file) { lowers_.push_back({file, std::nullopt, !options_.in_place}); }
+
+    template <class Lines>
+    Lines spread(Lines lines) {
+        const std::size_t before = lines.size();
+        lines = spread_.over(std::move(lines));
+        added_lines_ += lines.size() - before;
+        return lines;
+    }
+
     // The direct lines, and between them the same sectors of `other`.
     LongTable filled(const TableLines& direct, PlannedDevice other) const {
         LongTable lines;
@@ -123,11 +136,10 @@ class Planner {
         return lines;
     }
 
-    Table cow_table(PlannedDevice store, const ExceptionLayout& layout) const {
+    Table cow_table(PlannedDevice store, const TableLines& data) const {
         const Sectors store_end = whole_sectors(lowers_[store.index].store->size());
         TableLines lines{{Sectors(0), store_end, LinearTarget{store, Sectors(0)}}};
-        for (const TableLine& line : layout.data)
-            lines.add({store_end + line.start, line.length, line.target});
+        for (const TableLine& line : data) lines.add({store_end + line.start, line.length, line.target});
         return Table(std::move(lines));
     }
 
@@ -171,7 +183,7 @@ class Planner {
                   overlay_,
                   options_.logical_sector_size,
                   512,
-                  cost,
+                  cost_of(cost.strategy, cost.lines + added_lines_, cost.exceptions),
                   alternative};
         const std::vector<const DevicePlan*> devices = plan.devices();
         if (std::all_of(devices.begin(), devices.end(), [&](const DevicePlan* device) {
@@ -183,6 +195,8 @@ class Planner {
 
     const BlockMap& map_;
     const PlanOptions& options_;
+    Spread spread_;
+    std::size_t added_lines_ = 0;
     std::vector<LowerPlan> lowers_;
     std::vector<DevicePlan> inner_;
     std::optional<PlannedDevice> overlay_;

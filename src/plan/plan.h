@@ -63,6 +63,8 @@ struct PlanOptions {
     std::uint32_t logical_sector_size = 512;  ///< 512 or 4096
     std::optional<Strategy> strategy;         ///< linear or exceptions; none: the cheaper one
     std::optional<OverlayPlan> overlay;       ///< writable, and the image stays as it is
+    /// So many loop devices are dealt out to the files by what the disk shows of each; not in place.
+    unsigned loops = 1;
 };
 
 /// Throws Error (refused) for an in-place plan with a run that is not stored (dm-zero swallows writes) or

@@ -104,6 +104,7 @@ void check_plan(const BlockMap& map, bool in_place) {
     PlanOptions options;
     options.name = "fuzz";
     options.id = "1.1";
+    options.loops = 8;
     options.in_place = in_place;
     options.logical_sector_size = sector_size_by_gpt(map, 512);
     const Plan plan = make_plan(map, options);

@@ -154,6 +154,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     PlanOptions options;
     options.name = "fuzz";
     options.id = "1.1";
+    options.loops = 8;
     for (const auto strategy : {std::optional(Strategy::exceptions), std::optional<Strategy>()}) {
         options.strategy = strategy;
         try {

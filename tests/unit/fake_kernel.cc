@@ -367,7 +367,14 @@ void FakeKernel::resume_device(const std::string& name, DeviceRole role) {
         }
         machine_.open_lowers_of(device);
         device.role = role;
+        device.read_ahead.reset();
         ++machine_.unsettled_events;
+    });
+}
+
+void FakeKernel::set_read_ahead(const HeldDevice& device, Sectors distance) {
+    perform("set_read_ahead", [&] {
+        machine_.devices.at(dynamic_cast<const FakeHold&>(device).device().minor).read_ahead = distance;
     });
 }
 

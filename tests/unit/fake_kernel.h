@@ -42,6 +42,7 @@ class FakeMachine {
         bool deferred_remove = false;
         std::set<DeviceNumber> opened;  // what its tables have open
         DeviceRole role = DeviceRole::quarantined;
+        std::optional<Sectors> read_ahead;  // none: the kernel's own
     };
     /// Somebody else who has a device open: a mount, a process, a swap.
     struct User {
@@ -152,6 +153,7 @@ class FakeKernel : public Kernel {
     void cancel_deferred_removal(const std::string& name) override;
     void load_table(const std::string& name, const Table& table, bool read_only) override;
     void resume_device(const std::string& name, DeviceRole role) override;
+    void set_read_ahead(const HeldDevice& device, Sectors distance) override;
     void remove_device(const std::string& name) override;
     std::vector<DmInfo> list_devices() override;
     std::optional<bool> is_exposed(const DmInfo& device) override;

@@ -162,6 +162,10 @@ TEST_CASE("a fragmented disk is a snapshot over devices that udev leaves alone, 
           "0 16 linear 7:2 0\n16 1000 linear 7:0 0\n1016 1000 linear 7:1 0");
     CHECK(machine.device("web-cow").role == DeviceRole::inner);
     CHECK(machine.device("web").role == DeviceRole::quarantined);
+    // By who reads through the page cache.
+    CHECK(machine.device("web").read_ahead == Sectors(2048));
+    CHECK(machine.device("web1").read_ahead == Sectors(2048));
+    CHECK_FALSE(machine.device("web-cow").read_ahead);
     CHECK(machine.list().front().exposed == false);
     for (const auto& [number, loop] : machine.loops) CHECK(loop.config.read_only);
     for (const auto& [minor, device] : machine.devices) CHECK(device.live_read_only);
@@ -291,6 +295,45 @@ TEST_CASE("an attach in place opens the files for writing and makes writable dev
     CHECK(machine.loops.at(0).config.file_fd != file->fd());
     CHECK_FALSE(machine.device("web").live_read_only);
     CHECK_FALSE(machine.device("web1").live_read_only);
+}
+
+TEST_CASE("where there are no more loop devices, a large file is read through those that it has") {
+    unsigned with_fewer = 0;
+    for (unsigned call = 1;; ++call) {
+        Machine machine;
+        const FilePtr file = machine.files.add_hole("/vm/large", Bytes(64 << 20));
+        machine.know(*file);
+        BlockMap::Builder builder;
+        builder.append(whole_sectors(file->size()), Stored{builder.add_file(file, 0), Sectors(0)});
+        PlanOptions options;
+        options.name = "web";
+        options.id = "fd00.1";
+        options.loops = 3;
+        machine.plan = make_plan(std::move(builder).build(), options);
+        FakeKernel kernel(machine);
+        kernel.fail_at(call);
+        try {
+            machine.attach(kernel);
+        } catch (const Error&) {
+            continue;
+        }
+        const std::string table = machine.device("web").live->print();
+        if (machine.loops.size() == 3) {
+            CHECK(table ==
+                  "0 32768 linear 7:0 0\n32768 32768 linear 7:1 32768\n"
+                  "65536 32768 linear 7:2 65536\n98304 32768 linear 7:0 98304");
+            break;
+        }
+        ++with_fewer;
+        CHECK(machine.notes == std::vector<std::string>{concat(
+                                   "there are fewer loop devices than would be of use, so reads may wait for "
+                                   "each other: loop device for '/vm/large': call ",
+                                   call, ", ", kernel.log()[call - 1], ", failed")});
+        const std::string_view second = machine.loops.size() == 1 ? "7:0" : "7:1";
+        CHECK(table == concat("0 32768 linear 7:0 0\n32768 32768 linear ", second,
+                              " 32768\n65536 32768 linear 7:0 65536\n98304 32768 linear 7:0 98304"));
+    }
+    CHECK(with_fewer == 6);
 }
 
 // Failing every call in turn. The kernel must be as it was before, whatever fails.

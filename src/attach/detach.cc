@@ -105,11 +105,9 @@ void wait_for_loops(const AttachedDisk& disk, const DetachOptions& options, Kern
                     std::vector<std::string>& notes) {
     for (unsigned waited_ms = 0;; waited_ms += pause_between_tries_ms) {
         std::string left;
-        for (const LoopInfo& now : kernel.list_loops())
-            for (const AttachedLower& lower : disk.lowers)
-                if (lower.loop && lower.loop->autoclear && lower.loop->device == now.device &&
-                    lower.loop->backing_identity == now.backing_identity)
-                    left += (left.empty() ? "" : ", ") + now.node;
+        for (const AttachedLower& lower : disk.lowers)
+            if (lower.loop && lower.loop->autoclear && kernel.is_still_bound(*lower.loop))
+                left += (left.empty() ? "" : ", ") + lower.loop->node;
         if (left.empty()) return;
         if (waited_ms >= options.patience_ms) {
             notes.push_back(concat(left, " is still open elsewhere; it is cleared when it is closed there"));

@@ -39,8 +39,9 @@ void Channel::send(std::span<const std::byte> bytes, int fd) const {
 }
 
 std::optional<Message> Channel::receive() const {
-    Message received{std::vector<std::byte>(max_message), UniqueFd()};
-    struct iovec part = {received.bytes.data(), received.bytes.size()};
+    // Not filled with zeros: most messages are short, and each page that is touched costs a fault.
+    std::array<std::byte, max_message> buffer;
+    struct iovec part = {buffer.data(), buffer.size()};
     struct msghdr message = {};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -51,7 +52,7 @@ std::optional<Message> Channel::receive() const {
     while ((size = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC)) < 0)
         if (errno != EINTR) throw system_error("cannot receive a message", errno);
     if (size == 0) return std::nullopt;
-    received.bytes.resize(static_cast<std::size_t>(size));
+    Message received{{buffer.begin(), buffer.begin() + size}, UniqueFd()};
     if (const cmsghdr* const header = CMSG_FIRSTHDR(&message);
         header != nullptr && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int))) {
         int fd = -1;

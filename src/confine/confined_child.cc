@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -242,7 +243,7 @@ class Parent {
     const ConfinedTask& task_;
     const Channel& channel_;
     ChildProcess& child_;
-    std::vector<std::byte> buffer_ = std::vector<std::byte>(Channel::max_message);
+    std::array<std::byte, Channel::max_message> buffer_;  // not filled, so that few of its pages are touched
     bool ready_ = false;
     bool answering_ = false;
     bool done_ = false;

@@ -407,14 +407,15 @@ std::string LinuxKernel::settle() {
 // Returns a note when udev does not answer.
 std::string LinuxKernel::wait_for_udev(std::uint32_t cookie, const std::vector<std::string>& nodes) {
     // dm_udev_wait has no deadline, and a killed udev worker would hang us for ever.
-    const auto deadline = std::chrono::steady_clock::now() + udev_deadline;
+    using std::chrono::milliseconds;
+    const auto start = std::chrono::steady_clock::now();
     int ready = 0;
-    unsigned wait_ms = 1;
     while (::dm_udev_wait_immediate(cookie, &ready) != 0 && ready == 0) {
-        if (std::chrono::steady_clock::now() > deadline || interruption_pending())
-            return give_up_on_udev(cookie, nodes);
-        pause_ms(wait_ms);
-        wait_ms = std::min(2 * wait_ms, 20U);
+        const auto waited = std::chrono::steady_clock::now() - start;
+        if (waited > udev_deadline || interruption_pending()) return give_up_on_udev(cookie, nodes);
+        // The answer is noticed late by an eighth of the wait at most.
+        const auto pause = std::chrono::duration_cast<milliseconds>(waited / 8);
+        pause_ms(static_cast<unsigned>(std::clamp(pause, milliseconds(1), milliseconds(20)).count()));
     }
     return {};
 }

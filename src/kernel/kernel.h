@@ -2,7 +2,9 @@
 // list are written against it, and tests fail each call in turn through a fake.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -105,8 +107,8 @@ class Kernel {
 
     // Loop devices.
 
-    /// Number of a loop device that is free now; nothing reserves it.
-    virtual unsigned free_loop() = 0;
+    /// Number, from `least` on, of a loop device that is free now; nothing reserves it.
+    virtual unsigned free_loop(unsigned least) = 0;
     /// Binds and holds loop `number`, with AUTOCLEAR. Error busy: somebody else was faster.
     virtual HeldDevicePtr configure_loop(unsigned number, const LoopConfig& config) = 0;
     /// Which device that is: what was bound, and not what a name in /dev says now.
@@ -115,6 +117,8 @@ class Kernel {
     virtual bool loop_does_direct_io(const HeldDevice& loop) = 0;
     /// Every bound loop device.
     virtual std::vector<LoopInfo> list_loops() = 0;
+    /// Whether the loop is still bound to the file that it was bound to when it was listed.
+    virtual bool is_still_bound(const LoopInfo& loop) = 0;
     /// What the file system that holds the loop's file has left for it; of a file in memory, what memory is
     /// available. None when that cannot be told, as for a file in another mount namespace.
     virtual std::optional<Bytes> room_for(const LoopInfo& loop) = 0;
@@ -174,6 +178,11 @@ class Kernel {
     virtual void pause_ms(unsigned milliseconds) = 0;
     /// Throws Error (system) when the user has asked us to stop.
     virtual void throw_if_interrupted() = 0;
+    /// Calls `body` with 0 to `count` - 1, with several of them at a time, so that they wait together for
+    /// what the kernel lets each of them wait for. It may bind and ask loop devices, and
+    /// throw_if_interrupted. Once one has thrown no further are begun; of what was thrown, the one with the
+    /// lowest number is thrown when all have ended.
+    virtual void side_by_side(std::size_t count, const std::function<void(std::size_t)>& body) = 0;
 };
 
 }  // namespace vmdkdm

@@ -1,8 +1,9 @@
 // The Kernel interface on Linux 5.8 or newer. The only code of the project that includes libdevmapper,
 // libblkid and libudev; one file a subsystem: loops.cc, device_mapper.cc, partitions.cc, contents.cc,
-// above.cc, holders.cc.
+// above.cc, holders.cc; side_by_side.cc.
 #pragma once
 
+#include "base/unique_fd.h"
 #include "kernel/kernel.h"
 
 namespace vmdkdm {
@@ -19,11 +20,12 @@ class LinuxKernel : public Kernel {
     LinuxKernel(const LinuxKernel&) = delete;
     LinuxKernel& operator=(const LinuxKernel&) = delete;
 
-    unsigned free_loop() override;
+    unsigned free_loop(unsigned least) override;
     HeldDevicePtr configure_loop(unsigned number, const LoopConfig& config) override;
     DeviceNumber loop_device(const HeldDevice& loop) override;
     bool loop_does_direct_io(const HeldDevice& loop) override;
     std::vector<LoopInfo> list_loops() override;
+    bool is_still_bound(const LoopInfo& loop) override;
     std::optional<Bytes> room_for(const LoopInfo& loop) override;
 
     DeviceNumber create_device(const std::string& name, const std::string& uuid) override;
@@ -55,6 +57,7 @@ class LinuxKernel : public Kernel {
     std::string device_path(const std::string& name) override;
     void pause_ms(unsigned milliseconds) override;
     void throw_if_interrupted() override;
+    void side_by_side(std::size_t count, const std::function<void(std::size_t)>& body) override;
 
   private:
     std::string wait_for_udev(std::uint32_t cookie, const std::vector<std::string>& nodes);
@@ -63,6 +66,7 @@ class LinuxKernel : public Kernel {
     // Of the events that settle() waits for; 0 = none. In memory that a child shares: a guard that outlives
     // us ends the wait in our stead, and the semaphore with it.
     std::uint32_t* cookie_;
+    UniqueFd loop_control_;                   // once a loop was asked for
     std::vector<std::string> awaited_nodes_;  // devices whose nodes udev was asked to make or remove
 };
 

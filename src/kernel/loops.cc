@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -29,6 +30,18 @@ namespace {
 constexpr std::uint64_t loop_mark = 0x564d'444b'2d44'4d00;
 
 std::string node_of(unsigned number) { return concat("/dev/loop", number); }
+
+UniqueFd open_loop_control() {
+    UniqueFd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    if (!control && (errno == ENOENT || errno == ENODEV || errno == ENXIO))
+        throw Error(ErrorKind::system, "there is no /dev/loop-control (modprobe loop?)");
+    if (!control) throw system_error("cannot open /dev/loop-control", errno);
+    return control;
+}
+
+bool is_bound(unsigned number) {
+    return ::access(concat("/sys/block/loop", number, "/loop").c_str(), F_OK) == 0;
+}
 
 std::optional<Bytes> available_memory() {
     std::ifstream in("/proc/meminfo");
@@ -59,14 +72,19 @@ Bytes missing_from(const LoopInfo& loop, Bytes offset, const UniqueFd& device) {
 
 }  // namespace
 
-unsigned LinuxKernel::free_loop() {
-    const UniqueFd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
-    if (!control && (errno == ENOENT || errno == ENODEV || errno == ENXIO))
-        throw Error(ErrorKind::system, "there is no /dev/loop-control (modprobe loop?)");
-    if (!control) throw system_error("cannot open /dev/loop-control", errno);
-    const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
-    if (number < 0) throw system_error("no free loop device", errno);
-    return static_cast<unsigned>(number);
+unsigned LinuxKernel::free_loop(unsigned least) {
+    if (!loop_control_) loop_control_ = open_loop_control();
+    if (least == 0) {
+        const int number = ::ioctl(loop_control_.get(), LOOP_CTL_GET_FREE);
+        if (number < 0) throw system_error("no free loop device", errno);
+        return static_cast<unsigned>(number);
+    }
+    // GET_FREE would say the same number until somebody has bound it.
+    unsigned number = least;
+    while (is_bound(number)) ++number;
+    if (::ioctl(loop_control_.get(), LOOP_CTL_ADD, number) < 0 && errno != EEXIST)
+        throw system_error(concat("cannot make ", node_of(number)), errno);
+    return number;
 }
 
 HeldDevicePtr LinuxKernel::configure_loop(unsigned number, const LoopConfig& config) {
@@ -130,6 +148,16 @@ std::vector<LoopInfo> LinuxKernel::list_loops() {
         loops.push_back(std::move(info));
     }
     return loops;
+}
+
+bool LinuxKernel::is_still_bound(const LoopInfo& loop) {
+    // Most are gone when this is asked, which sysfs tells without an open.
+    const std::string binding = concat("/sys/dev/block/", to_string(loop.device), "/loop");
+    if (::access(binding.c_str(), F_OK) != 0) return false;
+    const UniqueFd device(::open(loop.node.c_str(), O_RDONLY | O_CLOEXEC));
+    struct loop_info64 status = {};
+    return device && ::ioctl(device.get(), LOOP_GET_STATUS64, &status) == 0 &&
+           loop.backing_identity == FileIdentity{status.lo_device, status.lo_inode};
 }
 
 std::optional<Bytes> LinuxKernel::room_for(const LoopInfo& loop) {

@@ -8,7 +8,7 @@
 namespace vmdkdm {
 namespace {
 
-// As losetup and systemd: GET_FREE reserves nothing, so parallel attaches collide.
+// As losetup and systemd: nothing reserves a number, so parallel attaches collide.
 constexpr unsigned max_loop_attempts = 64;
 
 // 1 MiB. With the kernel's 128 KiB a reader of single grains has two of them under way, and waits for both.
@@ -19,10 +19,17 @@ bool is_read_by_users(DeviceRole role) { return role != DeviceRole::inner; }
 
 }  // namespace
 
-LoopDevice LoopDevice::attach(Kernel& kernel, const LoopConfig& config) {
+unsigned FreeLoops::next() {
+    const std::lock_guard lock(mutex_);
+    const unsigned number = kernel_.free_loop(least_);
+    least_ = number + 1;
+    return number;
+}
+
+LoopDevice LoopDevice::attach(Kernel& kernel, FreeLoops& free, const LoopConfig& config) {
     return with_context(concat("loop device for '", config.file_path, "'"), [&] {
         for (unsigned attempt = 1;; ++attempt) {
-            const unsigned number = kernel.free_loop();
+            const unsigned number = free.next();
             try {
                 HeldDevicePtr held = kernel.configure_loop(number, config);
                 const DeviceNumber device = kernel.loop_device(*held);
@@ -30,7 +37,6 @@ LoopDevice LoopDevice::attach(Kernel& kernel, const LoopConfig& config) {
             } catch (const Error& error) {
                 if (error.kind() != ErrorKind::busy || attempt == max_loop_attempts) throw;
             }
-            kernel.pause_ms(attempt);
         }
     });
 }

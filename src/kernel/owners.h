@@ -2,17 +2,30 @@
 // loops are AUTOCLEAR, mapped devices carry a deferred removal and are held open until they are kept.
 #pragma once
 
+#include <mutex>
 #include <string>
-#include <vector>
 
 #include "kernel/kernel.h"
 
 namespace vmdkdm {
 
+/// Numbers of free loop devices, each once: several threads that ask the kernel would be told the same one.
+class FreeLoops {
+  public:
+    explicit FreeLoops(Kernel& kernel) : kernel_(kernel) {}
+    /// Throws Error.
+    unsigned next();
+
+  private:
+    Kernel& kernel_;
+    std::mutex mutex_;
+    unsigned least_ = 0;
+};
+
 class LoopDevice {
   public:
-    /// Binds a free loop device; retries when another process takes the number first.
-    static LoopDevice attach(Kernel& kernel, const LoopConfig& config);
+    /// Binds a free loop device; goes on to the next number when another process takes one first.
+    static LoopDevice attach(Kernel& kernel, FreeLoops& free, const LoopConfig& config);
 
     DeviceNumber device() const { return device_; }
     const HeldDevice& held() const { return *held_; }

@@ -1,7 +1,5 @@
 #include "stack/crypt.h"
 
-#include <libcryptsetup.h>
-
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -9,11 +7,12 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "stack/cryptsetup.h"
 
 namespace vmdkdm {
 namespace {
 
-using CryptDevice = std::unique_ptr<crypt_device, decltype(&::crypt_free)>;
+using CryptDevice = std::unique_ptr<crypt_device, decltype(Cryptsetup::free)>;
 
 // Its last error: an errno alone says little.
 void keep_message(int level, const char* message, void* kept) {
@@ -30,12 +29,12 @@ void keep_message(int level, const char* message, void* kept) {
 
 CryptDevice load(const Volume& container, std::string& message) {
     crypt_device* device = nullptr;
-    if (const int error = ::crypt_init(&device, container.path.c_str()); error < 0)
+    if (const int error = cryptsetup().init(&device, container.path.c_str()); error < 0)
         throw system_error("libcryptsetup cannot open it", -error);
-    CryptDevice loaded(device, &::crypt_free);
-    ::crypt_set_log_callback(device, keep_message, &message);
+    CryptDevice loaded(device, cryptsetup().free);
+    cryptsetup().set_log_callback(device, keep_message, &message);
     const char* type = container.content->type == "BitLocker" ? CRYPT_BITLK : CRYPT_LUKS;
-    if (const int error = ::crypt_load(device, type, nullptr); error < 0)
+    if (const int error = cryptsetup().load(device, type, nullptr); error < 0)
         fail("its header cannot be read", error, message);
     return loaded;
 }
@@ -53,15 +52,15 @@ std::string container_name(const Volume& volume) {
 bool open_container(const Volume& container, const std::string& name, const Secret& key, bool read_only,
                     const Kernel& kernel) {
     // Without locks libcryptsetup does not repair a LUKS2 header either, which it would do as it reads it.
-    ::crypt_metadata_locking(nullptr, 0);
+    cryptsetup().metadata_locking(nullptr, 0);
     // It looks for a running udevd itself, and waits for it without a deadline.
     if (!kernel.waits_for_udev()) ::setenv("DM_DISABLE_UDEV", "1", 1);
     std::string message;
     const CryptDevice device = load(container, message);
     std::uint32_t flags = CRYPT_ACTIVATE_PRIVATE;
     if (read_only) flags |= CRYPT_ACTIVATE_READONLY;
-    const int slot = ::crypt_activate_by_passphrase(device.get(), name.c_str(), CRYPT_ANY_SLOT,
-                                                    key.bytes().data(), key.bytes().size(), flags);
+    const int slot = cryptsetup().activate_by_passphrase(device.get(), name.c_str(), CRYPT_ANY_SLOT,
+                                                         key.bytes().data(), key.bytes().size(), flags);
     if (slot == -EPERM) return false;
     if (slot < 0) fail("it cannot be opened", slot, message);
     return true;

@@ -235,9 +235,9 @@ HeldDevicePtr FakeKernel::hold(DeviceNumber device) {
     return std::make_unique<FakeHold>(machine_, number, device);
 }
 
-unsigned FakeKernel::free_loop() {
+unsigned FakeKernel::free_loop(unsigned least) {
     return perform("free_loop", [&] {
-        unsigned number = 0;
+        unsigned number = least;
         while (machine_.loops.contains(number)) ++number;
         return number;
     });
@@ -295,6 +295,13 @@ std::vector<LoopInfo> FakeKernel::list_loops() {
                              /*autoclear=*/true,
                              /*missing=*/Bytes(0)});
         return infos;
+    });
+}
+
+bool FakeKernel::is_still_bound(const LoopInfo& loop) {
+    return perform("is_still_bound", [&] {
+        const auto now = machine_.loops.find(loop.device.minor);
+        return now != machine_.loops.end() && now->second.identity == loop.backing_identity;
     });
 }
 
@@ -518,6 +525,10 @@ void FakeKernel::throw_if_interrupted() {
     perform("throw_if_interrupted", [&] {
         if (machine_.interrupted) throw Error(ErrorKind::system, "interrupted");
     });
+}
+
+void FakeKernel::side_by_side(std::size_t count, const std::function<void(std::size_t)>& body) {
+    for (std::size_t i = 0; i < count; ++i) body(i);
 }
 
 }  // namespace vmdkdm::test

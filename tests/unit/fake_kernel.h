@@ -140,11 +140,12 @@ class FakeKernel : public Kernel {
     const std::vector<std::string>& log() const { return log_; }  ///< names of the calls made
     bool is_dead() const { return dead_; }
 
-    unsigned free_loop() override;
+    unsigned free_loop(unsigned least) override;
     HeldDevicePtr configure_loop(unsigned number, const LoopConfig& config) override;
     DeviceNumber loop_device(const HeldDevice& loop) override;
     bool loop_does_direct_io(const HeldDevice& loop) override;
     std::vector<LoopInfo> list_loops() override;
+    bool is_still_bound(const LoopInfo& loop) override;
     std::optional<Bytes> room_for(const LoopInfo& loop) override;
 
     DeviceNumber create_device(const std::string& name, const std::string& uuid) override;
@@ -176,6 +177,8 @@ class FakeKernel : public Kernel {
     std::string device_path(const std::string& name) override { return "/dev/mapper/" + name; }
     void pause_ms(unsigned milliseconds) override;
     void throw_if_interrupted() override;
+    /// One after the other, so that calls have numbers.
+    void side_by_side(std::size_t count, const std::function<void(std::size_t)>& body) override;
 
   private:
     template <class Body>

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <regex>
 #include <sstream>
 
 #include "attach/attached.h"
@@ -336,6 +337,10 @@ TEST_CASE("where there are no more loop devices, a large file is read through th
     CHECK(with_fewer == 6);
 }
 
+std::string without_loop_numbers(const std::string& description) {
+    return std::regex_replace(description, std::regex("loop[0-9]+"), "loop");
+}
+
 // Failing every call in turn. The kernel must be as it was before, whatever fails.
 
 TEST_CASE("whichever call of an attach fails, nothing is left") {
@@ -359,7 +364,7 @@ TEST_CASE("whichever call of an attach fails, nothing is left") {
                     (kind == ErrorKind::busy && kernel.log()[call - 1] == "configure_loop") ||
                     (kind == ErrorKind::busy && kernel.log()[call - 1] == "loop_device");
                 CHECK(may_fail);
-                CHECK(machine.describe() == machine.attached());
+                CHECK(without_loop_numbers(machine.describe()) == without_loop_numbers(machine.attached()));
                 continue;
             }
             ++failures;
@@ -535,9 +540,9 @@ TEST_CASE("a device that another process makes at the same time is a clash too")
     // What list_devices() said no longer holds when the device is made: the kernel itself refuses.
     struct Racing : FakeKernel {
         using FakeKernel::FakeKernel;
-        unsigned free_loop() override {
+        unsigned free_loop(unsigned least) override {
             if (std::exchange(first, false)) FakeKernel::create_device("web", "LVM-x");
-            return FakeKernel::free_loop();
+            return FakeKernel::free_loop(least);
         }
         bool first = true;
     } kernel(machine);
@@ -548,11 +553,13 @@ TEST_CASE("a device that another process makes at the same time is a clash too")
 
 // Loops.
 
-TEST_CASE("a loop lost to another process is tried again") {
+TEST_CASE("a loop lost to another process is replaced by the next one") {
     Machine machine;
     machine.loop_thieves = 2;
     machine.attach();
-    CHECK(machine.describe() == machine.attached());
+    CHECK(machine.device("web").live->print() == "0 1000 linear 7:2 0\n1000 96 zero\n1096 904 linear 7:3 96");
+    machine.detach_all();
+    CHECK(machine.is_clean());
 }
 
 TEST_CASE("an attach that never gets a loop fails after 64 tries and leaves nothing") {
@@ -560,7 +567,7 @@ TEST_CASE("an attach that never gets a loop fails after 64 tries and leaves noth
     machine.loop_thieves = 64;
     CHECK(failure_of([&] { machine.attach(); }) ==
           Failure{ErrorKind::busy,
-                  "loop device for '/vm/a': cannot configure /dev/loop0: Device or resource busy"});
+                  "loop device for '/vm/a': cannot configure /dev/loop63: Device or resource busy"});
     CHECK(machine.is_clean());
 }
 

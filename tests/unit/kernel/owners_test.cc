@@ -17,10 +17,11 @@ using test::FakeMachine;
 
 struct Machine : FakeMachine {
     Machine() { know(*file); }
-    LoopConfig config() const {
+    LoopDevice loop(Kernel& kernel) const {
         LoopConfig config;
         config.file_path = file->path();
-        return config;
+        FreeLoops free(kernel);
+        return LoopDevice::attach(kernel, free, config);
     }
     test::MemoryFiles files;
     FilePtr file = files.add_hole("/vm/a", Bytes(512 * 100));
@@ -34,7 +35,7 @@ TEST_CASE("a loop is cleared when its owner goes") {
     Machine machine;
     FakeKernel kernel(machine);
     {
-        const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
+        const LoopDevice loop = machine.loop(kernel);
         CHECK(machine.loops.size() == 1);
         CHECK(loop.device() == DeviceNumber{7, 0});
     }
@@ -45,7 +46,7 @@ TEST_CASE("a loop that a mapped device uses stays until that goes") {
     Machine machine;
     FakeKernel kernel(machine);
     {
-        const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
+        const LoopDevice loop = machine.loop(kernel);
         MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true,
                                                    DeviceRole::quarantined);
         device.cancel_removal();
@@ -56,24 +57,34 @@ TEST_CASE("a loop that a mapped device uses stays until that goes") {
     CHECK(machine.is_clean());
 }
 
-TEST_CASE("a loop number that another process took is tried again, a little later each time") {
+TEST_CASE("when another process takes a loop number first, the next ones are tried") {
     Machine machine;
     FakeKernel kernel(machine);
     machine.loop_thieves = 2;
-    const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
+    const LoopDevice loop = machine.loop(kernel);
+    CHECK(loop.device() == DeviceNumber{7, 2});
     CHECK(machine.loops.size() == 1);
-    CHECK(machine.paused_ms > 0);
+}
+
+TEST_CASE("free loop numbers are given once each, and those that are bound are left out") {
+    Machine machine;
+    FakeKernel kernel(machine);
+    const LoopDevice first = machine.loop(kernel);
+    FreeLoops free(kernel);
+    CHECK(free.next() == 1);
+    const LoopDevice second = machine.loop(kernel);
+    CHECK(free.next() == 2);
 }
 
 TEST_CASE("63 lost races are borne, 64 are an error") {
     Machine machine;
     FakeKernel kernel(machine);
     machine.loop_thieves = 63;
-    { const LoopDevice loop = LoopDevice::attach(kernel, machine.config()); }
+    { const LoopDevice loop = machine.loop(kernel); }
     machine.loop_thieves = 64;
-    CHECK(failure_of([&] { LoopDevice::attach(kernel, machine.config()); }) ==
+    CHECK(failure_of([&] { machine.loop(kernel); }) ==
           Failure{ErrorKind::busy,
-                  "loop device for '/vm/a': cannot configure /dev/loop0: Device or resource busy"});
+                  "loop device for '/vm/a': cannot configure /dev/loop63: Device or resource busy"});
     CHECK(machine.is_clean());
 }
 
@@ -81,7 +92,7 @@ TEST_CASE("a loop that fails otherwise is not tried again") {
     Machine machine;
     FakeKernel kernel(machine);
     kernel.fail_at(2);
-    CHECK(failure_of([&] { LoopDevice::attach(kernel, machine.config()); }) ==
+    CHECK(failure_of([&] { machine.loop(kernel); }) ==
           Failure{ErrorKind::system, "loop device for '/vm/a': call 2, configure_loop, failed"});
     CHECK(kernel.log() == std::vector<std::string>{"free_loop", "configure_loop"});
     CHECK(machine.is_clean());
@@ -90,7 +101,7 @@ TEST_CASE("a loop that fails otherwise is not tried again") {
 TEST_CASE("a mapped device is marked for removal before it has its table, and until it is kept") {
     Machine machine;
     FakeKernel kernel(machine);
-    const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
+    const LoopDevice loop = machine.loop(kernel);
     {
         MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true,
                                                    DeviceRole::quarantined);
@@ -107,7 +118,7 @@ TEST_CASE("a mapped device that fails to be made leaves nothing, whichever call 
     for (unsigned call = 1;; ++call) {
         Machine machine;
         FakeKernel kernel(machine);
-        const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
+        const LoopDevice loop = machine.loop(kernel);
         const unsigned before = kernel.calls();
         kernel.fail_at(before + call);
         const Failure failure = failure_of([&] {
@@ -127,7 +138,7 @@ TEST_CASE("a mapped device that fails to be made leaves nothing, whichever call 
 TEST_CASE("a table that the kernel refuses leaves no device") {
     Machine machine;
     FakeKernel kernel(machine);
-    const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
+    const LoopDevice loop = machine.loop(kernel);
     CHECK(failure_of([&] {
               MappedDevice::create(kernel, "web", "u", table_over(loop.device(), 101), true,
                                    DeviceRole::quarantined);
@@ -138,7 +149,7 @@ TEST_CASE("a table that the kernel refuses leaves no device") {
 TEST_CASE("a device that somebody looks at when it is to go, goes when they are done") {
     Machine machine;
     FakeKernel kernel(machine);
-    const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
+    const LoopDevice loop = machine.loop(kernel);
     MappedDevice device =
         MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true, DeviceRole::quarantined);
     machine.open_by(device.device(), Holder::Kind::process, "process 7 (udev-worker)");
@@ -151,7 +162,7 @@ TEST_CASE("a device that somebody looks at when it is to go, goes when they are 
 TEST_CASE("a released device stays") {
     Machine machine;
     FakeKernel kernel(machine);
-    const LoopDevice loop = LoopDevice::attach(kernel, machine.config());
+    const LoopDevice loop = machine.loop(kernel);
     {
         MappedDevice device = MappedDevice::create(kernel, "web", "u", table_over(loop.device()), true,
                                                    DeviceRole::quarantined);

@@ -4,8 +4,8 @@
 //
 //   reader [--cold] [--jobs N] PATTERN BLOCK_BYTES DEPTH SLICE_MS ROUNDS PATH...
 //
-// --cold: drops the page cache before each slice (as root). --jobs N: N threads at once, each at places of its
-// own and with a depth of its own.
+// --cold: drops the page cache before each slice (as root). --jobs N: N threads at once, each at places of
+// its own and with a depth of its own.
 //
 // PATTERN is sequential or random. Linux AIO with O_DIRECT keeps DEPTH reads under way. One line a slice on
 // standard output: round, index of PATH, bytes, nanoseconds. Within a round every path reads the same

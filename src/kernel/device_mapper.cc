@@ -32,7 +32,13 @@
 namespace vmdkdm {
 namespace {
 
-constexpr auto udev_deadline = std::chrono::seconds(10);
+// For so few devices as most disks have, and for each of more of them: udevd has a handful of workers.
+constexpr auto least_udev_deadline = std::chrono::seconds(10);
+constexpr auto udev_deadline_of_a_device = std::chrono::seconds(3);
+
+std::chrono::seconds udev_deadline(std::size_t devices) {
+    return std::max(least_udev_deadline, udev_deadline_of_a_device * static_cast<int>(devices));
+}
 
 // libdevmapper writes its errors to stderr unless it is given a function; the last one is kept for our
 // message.
@@ -186,7 +192,7 @@ std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>
     }
     for (const std::string& name : nodes) ::dm_mknodes(name.c_str());
     ::dm_task_update_nodes();
-    return concat("udev did not answer within ", udev_deadline.count(),
+    return concat("udev did not answer within ", udev_deadline(nodes.size()).count(),
                   " s; links under /dev/disk may be missing or stale (see --no-udev)");
 }
 
@@ -412,7 +418,8 @@ std::string LinuxKernel::wait_for_udev(std::uint32_t cookie, const std::vector<s
     int ready = 0;
     while (::dm_udev_wait_immediate(cookie, &ready) != 0 && ready == 0) {
         const auto waited = std::chrono::steady_clock::now() - start;
-        if (waited > udev_deadline || interruption_pending()) return give_up_on_udev(cookie, nodes);
+        if (waited > udev_deadline(nodes.size()) || interruption_pending())
+            return give_up_on_udev(cookie, nodes);
         // The answer is noticed late by an eighth of the wait at most.
         const auto pause = std::chrono::duration_cast<milliseconds>(waited / 8);
         pause_ms(static_cast<unsigned>(std::clamp(pause, milliseconds(1), milliseconds(20)).count()));

@@ -96,16 +96,19 @@ check 'nobody looks into disk, partitions and loop; no volume, no array, no file
 settle
 mapped=(/dev/mapper/vmdkdm-test-clone*)
 [ ${#mapped[@]} -eq 8 ] || fail "${#mapped[@]} devices, expected 8"
-loop=$(loops_on "$images/clone")
-not_looked_into "${mapped[@]}" "$loop"
+mapfile -t loops < <(loops_on "$images/clone")
+[ ${#loops[@]} -eq 2 ] || fail "${#loops[@]} loop devices of a file of 80 MiB, expected 2"
+not_looked_into "${mapped[@]}" "${loops[@]}"
 no_automation
-check 'the loop is none that systemd may use'
-properties "$loop"
-has_property SYSTEMD_READY=0
+check 'the loops are none that systemd may use'
+for loop in "${loops[@]}"; do
+    properties "$loop"
+    has_property SYSTEMD_READY=0
+done
 check 'so it stays when udev is made to look again, and when all is coldplugged'
 for action in change add; do
     udevadm trigger --settle --subsystem-match=block --action="$action"
-    not_looked_into "${mapped[@]}" "$loop"
+    not_looked_into "${mapped[@]}" "${loops[@]}"
     no_automation
     for number in "${partitions[@]}"; do is_link "vmdkdm-test-clone-part$number" "vmdkdm-test-clone$number"; done
 done
@@ -130,8 +133,10 @@ must detach vmdkdm-test-clone
 is_silent
 settle
 no_links_of_ours
-properties "$loop"
-is_ordinary
+for loop in "${loops[@]}"; do
+    properties "$loop"
+    is_ordinary
+done
 
 check 'control: exposed, it has all links, LVM activates its volume, mdadm its array, btrfs knows of it'
 must attach --expose "$clone"

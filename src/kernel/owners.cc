@@ -11,7 +11,8 @@ namespace {
 // As losetup and systemd: nothing reserves a number, so parallel attaches collide.
 constexpr unsigned max_loop_attempts = 64;
 
-// 1 MiB. With the kernel's 128 KiB a reader of single grains has two of them under way, and waits for both.
+// 1 MiB: what is read ahead is all that a reader through the page cache has under way, and the kernel's 128
+// KiB are one read of a disk (ARCHITECTURE.md, "Reads").
 constexpr Sectors read_ahead{2048};
 
 // Nobody reads what lies below a disk through its page cache.

@@ -21,6 +21,7 @@ VMDKMOUNT = "vmdkmount, losetup"
 AFFUSE = "affuse, losetup"
 XMOUNT = "xmount, losetup"
 SECONDS_TO_OPEN = 120
+MOST_BY_HAND = 100  # extents
 NOT_RAW = "reads raw files only"
 
 
@@ -130,6 +131,8 @@ class ByHand(Peer):
     def open(self, image):
         if not image.flat_extents:
             raise Refused("knows flat extents only")
+        if len(image.flat_extents) > MOST_BY_HAND:
+            raise Refused(f"a process for each of {len(image.flat_extents):,} extents: not tried")
         lines, start = [], 0
         for extent in image.flat_extents:
             sectors = os.stat(extent).st_size // 512
@@ -174,7 +177,9 @@ class Nbdkit(Peer):
             raise Refused(NOT_RAW)
         socket, pid = self.place / "nbdkit.socket", self.place / "nbdkit.pid"
         run(self.programs["nbdkit"], "--readonly", "--unix", socket, "--pidfile", pid, "file", image.raw)
+        wait_for("nbdkit", lambda: pid.exists() and pid.read_text().strip())
         server = int(pid.read_text())
+        pid.unlink()
         self.undo.append(lambda: end(server))
         self.undo.append(lambda: socket.unlink(missing_ok=True))
         device = free_nbd()

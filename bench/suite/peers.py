@@ -199,7 +199,7 @@ class Fuse(Peer):
         raise NotImplementedError
 
     def open(self, image):
-        mounted = self.place / "fuse"
+        mounted = self.place / self.title.split(",")[0]
         mounted.mkdir(exist_ok=True)
         run(*self.command(image, mounted))
         wait_for(mounted, lambda: os.path.ismount(mounted))
@@ -239,8 +239,9 @@ class Xmount(Fuse):
     title = XMOUNT
 
     def command(self, image, mounted):
-        kind, path = ("raw", image.raw) if image.in_raw_files else ("vmdk", image.path)
-        return self.programs["xmount"], "--in", kind, path, "--out", "raw", mounted
+        if not image.in_raw_files:
+            raise Refused(NOT_RAW)  # xmount --info names what it reads
+        return self.programs["xmount"], "--in", "raw", image.raw, "--out", "raw", mounted
 
     def file(self, mounted, image):
         return next(iter(sorted(mounted.glob("*.dd"))), mounted / "missing")

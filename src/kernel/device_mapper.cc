@@ -32,12 +32,12 @@
 namespace vmdkdm {
 namespace {
 
-// For so few devices as most disks have, and for each of more of them: udevd has a handful of workers.
-constexpr auto least_udev_deadline = std::chrono::seconds(10);
-constexpr auto udev_deadline_of_a_device = std::chrono::seconds(3);
-
+// udevd has a handful of workers, so a disk of many partitions takes it longer.
 std::chrono::seconds udev_deadline(std::size_t devices) {
-    return std::max(least_udev_deadline, udev_deadline_of_a_device * static_cast<int>(devices));
+    constexpr std::size_t few = 3;
+    constexpr auto of_few = std::chrono::seconds(10);
+    constexpr auto of_each_more = std::chrono::seconds(5);
+    return of_few + of_each_more * static_cast<int>(std::max(devices, few) - few);
 }
 
 // libdevmapper writes its errors to stderr unless it is given a function; the last one is kept for our

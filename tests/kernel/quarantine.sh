@@ -152,7 +152,8 @@ has_property ID_FS_TYPE=crypto_LUKS
 properties /dev/mapper/vmdkdm-test-clone6
 has_property ID_BTRFS_READY=1
 check 'but its loop is hidden all the same'
-not_looked_into "$(loops_on "$images/clone")"
+mapfile -t loops < <(loops_on "$images/clone")
+not_looked_into "${loops[@]}"
 check 'list tells that it is exposed'
 must list --json
 json_holds "$work/out" "d[0]['exposed'] is True"

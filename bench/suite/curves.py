@@ -1,7 +1,6 @@
 """How long attaching takes, and what memory, by the number of runs and by the size of the disk; beside what else can show such
 images, up to the point where it takes too long. And the same of the part that needs no kernel, as an ordinary process."""
 
-import os
 import subprocess
 import threading
 import time
@@ -162,6 +161,3 @@ def tree_of(root):
         return []
     return [root, *(process for child in below for process in tree_of(int(child)))]
 
-
-def largest_files(directory):
-    return sum(os.stat(path).st_blocks * 512 for path in (directory / LARGEST).iterdir())

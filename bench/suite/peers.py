@@ -6,7 +6,6 @@ A peer opens an image and gives the path from which its disk can be read. What i
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import time
 from pathlib import Path
@@ -58,8 +57,6 @@ class Peer:
     """`place` is a directory for what the peer needs to keep. close() undoes open(), also after a failure."""
 
     title = ""
-    is_kernel_device = True  # what it opens is a block device; else a file
-    keeps_process = True  # that serves the reads
 
     def __init__(self, place):
         self.place = Path(place)
@@ -93,7 +90,6 @@ class Peer:
 
 class VmdkDm(Peer):
     title = OURS
-    keeps_process = False
     name = "vmdkdm-bench"
 
     def __init__(self, place, tool):
@@ -113,7 +109,6 @@ class VmdkDm(Peer):
 
 class Losetup(Peer):
     title = LOOP
-    keeps_process = False
 
     def open(self, image):
         if not image.in_raw_files:
@@ -125,7 +120,6 @@ class ByHand(Peer):
     """A loop device for each extent and one linear table, as recipes for split raw images have it."""
 
     title = BY_HAND
-    keeps_process = False
     name = "vmdkdm-bench-by-hand"
 
     def open(self, image):
@@ -149,7 +143,6 @@ class ByHand(Peer):
 
 class Convert(Peer):
     title = CONVERT
-    keeps_process = False
 
     def open(self, image):
         raw = self.place / "converted.raw"
@@ -275,10 +268,6 @@ def end(process):
         wait_for(f"the end of process {process}", lambda: not os.path.exists(f"/proc/{process}"))
     except ProcessLookupError:
         pass
-
-
-def is_block_device(path):
-    return stat.S_ISBLK(os.stat(path).st_mode)
 
 
 def processes():

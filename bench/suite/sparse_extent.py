@@ -4,7 +4,6 @@ What is not allocated and data that nobody reads are holes, so a disk of 60 TiB 
 """
 
 import array
-import os
 import random
 import struct
 import sys
@@ -92,6 +91,3 @@ def little_endian(values):
         values.byteswap()
     return values
 
-
-def allocated_bytes(path):
-    return os.stat(path).st_blocks * 512

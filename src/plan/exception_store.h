@@ -40,6 +40,8 @@ class ExceptionList {
 
     std::uint64_t size() const { return size_; }
     bool empty() const { return size_ == 0; }
+    /// Of the new chunks: the first that lies behind all of them.
+    std::uint64_t end_of_new_chunks() const { return end_; }
 
     /// Calls `visit(Exception)` for each, the one that was added last first: the kernel keeps its lists
     /// ascending and looks for the place of each from the front, so that it finds that at once.
@@ -63,6 +65,7 @@ class ExceptionList {
 
     std::vector<Stretch> stretches_;
     std::uint64_t size_ = 0;
+    std::uint64_t end_ = 0;
 };
 
 /// A store's file, written as the kernel writes it.
@@ -91,7 +94,8 @@ class StoreWriter {
 class ExceptionStore {
   public:
     /// `chunk` is a power of two; `span` is where on the COW device, in chunks, the store ends and data may
-    /// begin: at least span_of(exceptions.size()). The list counts new chunks from there.
+    /// begin: at least span_of(exceptions.size()). The list counts new chunks from there. Throws
+    /// UnitOverflow where the kernel could not keep such a number.
     ExceptionStore(Sectors chunk, std::uint64_t span, ExceptionList exceptions);
 
     /// Chunks that a store of `count` exceptions takes. Most of them are holes: the kernel puts an area of

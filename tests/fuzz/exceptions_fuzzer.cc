@@ -73,6 +73,14 @@ void check_list(FuzzedDataProvider& bytes) {
     added.from_the_end([&](const Exception& exception) {
         list.push_back({exception.old_chunk, exception.new_chunk + span});
     });
+    if (span + added.end_of_new_chunks() > most_chunks) {
+        try {
+            ExceptionStore(chunk, span, std::move(added));
+        } catch (const UnitOverflow&) {
+            return;
+        }
+        require(false, "a number that the kernel cannot keep is refused");
+    }
     const ExceptionStore store(chunk, span, std::move(added));
     test::WrittenFile file("/store", {1, 1});
     file.set_size(store.size());

@@ -162,6 +162,9 @@ TEST_CASE("a chunk whose number the kernel could not keep is refused") {
     CHECK_THROWS_AS(list.add({0, end}, 1), UnitOverflow);
     CHECK_THROWS_AS(list.add({0, end - 2}, 3), UnitOverflow);
     CHECK(list.empty());
+    list.add({0, end - 10}, 1);
+    CHECK_NOTHROW(ExceptionStore(chunk, 9, list));
+    CHECK_THROWS_AS(ExceptionStore(chunk, 10, list), UnitOverflow);
 }
 
 TEST_CASE("a store does not reach into the data") {

@@ -150,6 +150,7 @@ def measure_reads(image, paths, options, result):
     # Those that are close to each other get more turns in a round than those that are not.
     close = [title for title in (YARDSTICK, peers.OURS, CONTROL, peers.CONVERT, peers.BY_HAND, peers.LOOP) if title in paths]
     turns = [*close, *(title for title in (YARDSTICK, peers.OURS) if title in paths), *(title for title in paths if title not in close)]
+    os.sync()  # what a peer has just copied would outlive the dropping of the page cache, as it is not on the disk yet
     for state in STATES:
         if state == "warm":
             for path in paths.values():

@@ -18,11 +18,14 @@ std::pair<Channel, Channel> Channel::pair() {
     return {Channel(UniqueFd(ends[0])), Channel(UniqueFd(ends[1]))};
 }
 
-void Channel::send(std::span<const std::byte> bytes, int fd) const {
-    struct iovec part = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+void Channel::send(std::span<const std::byte> bytes, int fd) const { send(bytes, {}, fd); }
+
+void Channel::send(std::span<const std::byte> head, std::span<const std::byte> rest, int fd) const {
+    std::array<struct iovec, 2> parts = {{{const_cast<std::byte*>(head.data()), head.size()},
+                                          {const_cast<std::byte*>(rest.data()), rest.size()}}};
     struct msghdr message = {};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
     if (fd >= 0) {
         message.msg_control = control.data();

@@ -30,6 +30,8 @@ class Channel {
     /// With a copy of the descriptor `fd`, unless that is -1. Throws Error (system) when there is nobody at
     /// the other end.
     void send(std::span<const std::byte> bytes, int fd = -1) const;
+    /// One message of two parts.
+    void send(std::span<const std::byte> head, std::span<const std::byte> rest, int fd = -1) const;
 
     /// The next message, waiting for it; nothing when the other end is closed. Throws Error (system), also
     /// when a descriptor came along for which this process has no room.

@@ -70,7 +70,8 @@ class Child {
         try {
             give_up_powers();
             ParentLink link(channel_);
-            Encoder value([this](std::span<const std::byte> piece) { send_piece(piece); });
+            Encoder value(Channel::max_message - value_head_.bytes().size(),
+                          [this](std::span<const std::byte> piece) { channel_.send(value_head_.bytes(), piece); });
             task_.work(link, value);
             value.flush();
         } catch (const std::bad_alloc&) {
@@ -99,15 +100,10 @@ class Child {
         channel_.send(ready.bytes());
     }
 
-    void send_piece(std::span<const std::byte> piece) const {
-        Encoder message = message_of(Kind::value);
-        message.bytes(piece);
-        channel_.send(message.bytes());
-    }
-
     const ConfinedTask& task_;
     Channel channel_;
     pid_t parent_;
+    Encoder value_head_ = message_of(Kind::value);
 };
 
 // The parent's hold on a child; when it goes, the child does.

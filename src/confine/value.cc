@@ -7,13 +7,14 @@
 
 namespace vmdkdm {
 
-// A text can make the buffer longer than a piece.
+void Encoder::send_whole_pieces() {
+    std::size_t sent = 0;
+    for (; buffer_.size() - sent >= piece_; sent += piece_) sink_(bytes().subspan(sent, piece_));
+    buffer_.erase(0, sent);
+}
+
 void Encoder::flush() {
-    for (std::span<const std::byte> rest = bytes(); !rest.empty();) {
-        const std::size_t size = std::min(rest.size(), piece);
-        sink_(rest.first(size));
-        rest = rest.subspan(size);
-    }
+    if (!buffer_.empty()) sink_(bytes());
     buffer_.clear();
 }
 

@@ -21,8 +21,8 @@ class Encoder {
     using Sink = std::function<void(std::span<const std::byte> piece)>;
 
     Encoder() = default;
-    /// `sink` gets the value in pieces; flush() gives it the last one.
-    explicit Encoder(Sink sink) : sink_(std::move(sink)) { buffer_.reserve(2 * piece); }
+    /// `sink` gets the value in pieces of `piece` bytes, and from flush() the rest.
+    Encoder(std::size_t piece, Sink sink) : piece_(piece), sink_(std::move(sink)) {}
 
     void number(std::uint64_t value) { raw(&value, sizeof value); }
     void text(std::string_view text) {
@@ -44,13 +44,13 @@ class Encoder {
     std::span<const std::byte> bytes() const { return std::as_bytes(std::span(buffer_)); }
 
   private:
-    static constexpr std::size_t piece = 32 << 10;
-
     void raw(const void* data, std::size_t size) {
         buffer_.append(static_cast<const char*>(data), size);
-        if (buffer_.size() >= piece && sink_) flush();
+        if (sink_ && buffer_.size() >= piece_) send_whole_pieces();
     }
+    void send_whole_pieces();
 
+    std::size_t piece_ = 0;
     Sink sink_;
     std::string buffer_;
 };

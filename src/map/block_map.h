@@ -168,7 +168,10 @@ class RunEntries {
     const RunEntry& back() const { return blocks_.back().back(); }
 
     void push_back(const RunEntry& entry) {
-        if ((size_ & mask) == 0) add_block();
+        if ((size_ & mask) == 0)
+            add_block();
+        else if (size_ == small)
+            blocks_.back().reserve(mask + 1);
         blocks_.back().push_back(entry);
         ++size_;
     }
@@ -184,8 +187,9 @@ class RunEntries {
   private:
     static constexpr unsigned shift = 18;  // 6 MiB: three huge pages
     static constexpr std::size_t mask = (std::size_t{1} << shift) - 1;
+    // Most maps are small, and their only block grows with them so far, 192 KiB.
+    static constexpr std::size_t small = 8192;
 
-    // Most maps are small, and their only block grows with them.
     void add_block() {
         blocks_.emplace_back();
         if (size_ > 0) blocks_.back().reserve(mask + 1);

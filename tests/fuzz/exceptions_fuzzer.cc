@@ -22,7 +22,7 @@ namespace {
 
 using test::require;
 
-constexpr std::uint64_t most_chunks = (std::uint64_t{1} << chunk_number_bits) - 1;
+constexpr std::uint64_t most_chunks = std::uint64_t{1} << chunk_number_bits;
 
 // Single ones, and stretches of neighbours as a run gives them.
 ExceptionList any_exceptions(FuzzedDataProvider& bytes) {

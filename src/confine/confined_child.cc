@@ -70,8 +70,9 @@ class Child {
         try {
             give_up_powers();
             ParentLink link(channel_);
-            Encoder value(Channel::max_message - value_head_.bytes().size(),
-                          [this](std::span<const std::byte> piece) { channel_.send(value_head_.bytes(), piece); });
+            Encoder value(
+                Channel::max_message - value_head_.bytes().size(),
+                [this](std::span<const std::byte> piece) { channel_.send(value_head_.bytes(), piece); });
             task_.work(link, value);
             value.flush();
         } catch (const std::bad_alloc&) {

@@ -13,12 +13,15 @@ MOST_MICROSECONDS_A_RUN = 0.5
 MOST_MEMORY_OF_LARGEST = 1 << 30
 
 # Why another is before vmdk-dm in a row of reads: image, state, workload ("" stands for any), and the reason.
+IN_A_ROW = "a raw copy, which had to be made first, or the page cache of a FUSE file has it in a row"
 REASONS = [
     ("flat", "", "", "what a mapped device above the loop device costs"),
-    ("split", "", "", "what a mapped device above a thousand loop devices costs"),
-    ("shuffled", "", "1 MiB in a row", "each MiB lies in sixteen places of the file; the raw copy lies in a row, and had to be made first"),
-    *((f"chain{links}", "", "", "the disk lies scattered over the files of the chain; the raw copy is one file, and had to be made first")
-      for links in (1, 4, 16)),
+    ("split", "", "", "each of the thousand loop devices has a worker to be woken; a single one takes reads that wait in one go"),
+    ("sparse", "", "", "what a mapped device above the loop device costs"),
+    ("shuffled", "", "1 MiB in a row", f"each MiB lies in sixteen places of the file; {IN_A_ROW}"),
+    ("shuffled", "", "", "what a table with a line for each grain costs"),
+    *((f"chain{links}", "", "", f"the disk lies scattered over the files of the chain; {IN_A_ROW}") for links in (1, 4, 16)),
+    ("stream", "", "", "what a mapped device above the loop device costs"),
 ]
 
 

@@ -69,10 +69,9 @@ std::optional<Message> Channel::receive() const {
 std::optional<std::span<const std::byte>> Channel::receive_into(std::span<std::byte> buffer) const {
     ssize_t size = 0;
     while ((size = ::recv(fd_.get(), buffer.data(), buffer.size(), 0)) < 0)
-        // A reset: the other end was closed with messages of ours unread.
-        if (errno == ECONNRESET)
-            return std::nullopt;
-        else if (errno != EINTR)
+        // A reset: the other end was closed with messages of ours unread. It is told once, and before what
+        // that end had sent.
+        if (errno != EINTR && errno != ECONNRESET)
             throw system_error("cannot receive a message", errno);
     if (size == 0) return std::nullopt;
     return buffer.first(static_cast<std::size_t>(size));

@@ -252,12 +252,15 @@ class Parent {
 
 }  // namespace
 
-Message ParentLink::ask(const Encoder& request) {
+void ParentLink::send(const Encoder& request) {
     Encoder message = message_of(Kind::request);
     message.append(request);
     if (message.bytes().size() > Channel::max_message)
         throw Error(ErrorKind::format, "a name in it is far too long");
     channel_.send(message.bytes());
+}
+
+Message ParentLink::reply() {
     std::optional<Message> reply = channel_.receive();
     if (!reply) ::_exit(0);  // the parent is gone
     Decoder from(reply->bytes);

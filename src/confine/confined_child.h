@@ -34,8 +34,15 @@ class ParentLink {
   public:
     explicit ParentLink(const Channel& channel) : channel_(channel) {}
 
-    /// What the parent's `serve` says. Throws Error: what `serve` threw, or the parent is gone.
-    Message ask(const Encoder& request);
+    /// What the parent's `serve` says. Throws Error: what `serve` threw.
+    Message ask(const Encoder& request) {
+        send(request);
+        return reply();
+    }
+    /// The two halves of ask(). Requests are answered in order; a few may be under way, as long as both their
+    /// names and the answers have room in a socket's buffer.
+    void send(const Encoder& request);
+    Message reply();
     void tell_progress(std::uint64_t done, std::uint64_t total);
 
   private:

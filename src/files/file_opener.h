@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "files/file.h"
 
@@ -17,6 +18,10 @@ class FileOpener {
     /// The file that `from` calls `name`: relative to the directory of `from`, or absolute. Throws Error
     /// not_found when there is no such file and refused when the rules do not let it be opened.
     virtual FilePtr open_beside(const File& from, const std::string& name) = 0;
+
+    /// That open_beside() will be called with each of these names, in this order, unless something fails. A
+    /// hint only: it lets an opener that has to ask somebody ask for several at once.
+    virtual void expect_beside(const File& /*from*/, const std::vector<std::string>& /*names*/) {}
 
     /// To be called before names are converted from this character set (iconv's name for it), which the C
     /// library loads from a file of its own.

@@ -18,7 +18,9 @@ class KeepingOpener : public FileOpener {
     FilePtr open_beside(const File& from, const std::string& name) override {
         return keep(opener_.open_beside(from, name));
     }
-
+    void expect_beside(const File& from, const std::vector<std::string>& names) override {
+        opener_.expect_beside(from, names);
+    }
     void need_encoding(const std::string& name) override { opener_.need_encoding(name); }
 
     FilePtr keep(FilePtr file) {

@@ -106,6 +106,7 @@ class LayerReader {
 
     Layer read() {
         const std::vector<ExtentDescriptor>& extents = image_.descriptor.extents;
+        expect_files();
         for (std::size_t i = 0; i < extents.size(); ++i)
             with_context(concat("extent ", i + 1, " (line ", extents[i].position.line, ")"),
                          [&] { take(extents[i], i == 0); });
@@ -115,10 +116,14 @@ class LayerReader {
     }
 
   private:
+    bool is_embedded_in_first() const {
+        return image_.embedding && image_.embedding->capacity > Sectors(0);
+    }
+
     // An embedded descriptor's first extent is the file that it is embedded in, whatever name is written
     // there: files get renamed (format reference, 6.7). Its size is what the header says.
     void take(const ExtentDescriptor& extent, bool is_first) {
-        if (image_.embedding && is_first && image_.embedding->capacity > Sectors(0)) {
+        if (is_first && is_embedded_in_first()) {
             if (extent.type != ExtentType::sparse)
                 throw Error(ErrorKind::format, concat("it is of type ", to_string(extent.type),
                                                       ", but the descriptor is embedded in a SPARSE extent"));
@@ -149,6 +154,17 @@ class LayerReader {
             throw Error(ErrorKind::format,
                         concat("it is of type ", to_string(extent.type), ": ", why_unread(extent.type)));
         }
+    }
+
+    // What open() will ask for; a name that needs a second try, or an error, upsets nothing but the order.
+    void expect_files() const {
+        const std::vector<ExtentDescriptor>& extents = image_.descriptor.extents;
+        std::vector<std::string> names;
+        for (std::size_t i = is_embedded_in_first() ? 1 : 0; i < extents.size(); ++i)
+            if (!extents[i].file_name.empty())
+                names.push_back(
+                    file_name_candidates(extents[i].file_name, image_.descriptor.encoding, opener_).front());
+        if (names.size() > 1) opener_.expect_beside(*image_.file, names);
     }
 
     FilePtr open(const ExtentDescriptor& extent) {

@@ -90,6 +90,67 @@ TEST_CASE("a name that is longer than any can be is refused as the kernel does")
               .ends_with("File name too long"));
 }
 
+std::vector<std::string> numbered_names(std::size_t count) {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < count; ++i) names.push_back(concat("part", i));
+    return names;
+}
+
+TEST_CASE("names that are expected are asked for ahead, and answered one by one") {
+    const Place place;
+    const std::vector<std::string> names = numbered_names(100);
+    std::string expected;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        if (i != 50) place.write(concat("vm/", names[i]), names[i]);
+        expected += i != 50 ? names[i] : concat("'", place.path("vm/part50"), "': No such file or directory");
+    }
+    CHECK(place.text_from([&names](ParentLink& parent) {
+        AskingOpener opener(parent);
+        const FilePtr image = opener.open_image("");
+        opener.expect_beside(*image, names);
+        std::string found;
+        for (const std::string& name : names) try {
+                found += content_of(*opener.open_beside(*image, name));
+            } catch (const Error& error) {
+                found += error.what();
+            }
+        return found;
+    }) == expected);
+}
+
+TEST_CASE("something else than what was expected is answered all the same, and so is what was, later") {
+    const Place place;
+    const std::vector<std::string> names = numbered_names(40);
+    for (const std::string& name : names) place.write(concat("vm/", name), name);
+    CHECK(place.text_from([&names](ParentLink& parent) {
+        AskingOpener opener(parent);
+        const FilePtr image = opener.open_image("");
+        opener.expect_beside(*image, names);
+        std::string found = content_of(*opener.open_beside(*image, "part0"));
+        for (const char* const name : {"data", "part5", "part1", "part39"})
+            found += concat(" ", content_of(*opener.open_beside(*image, name)));
+        opener.expect_beside(*image, names);
+        found += concat(" ", content_of(*opener.open_beside(*image, "part0")));
+        return concat(found, " ", content_of(*opener.open_image("")));
+    }) == "part0 data part5 part1 part39 part0 descriptor");
+}
+
+TEST_CASE("a child that fails with answers still to come is heard") {
+    const Place place;
+    const std::vector<std::string> names = numbered_names(40);
+    for (const std::string& name : names) place.write(concat("vm/", name), name);
+    for (int i = 0; i < 20; ++i)
+        CHECK(failure_of([&] {
+                  place.text_from([&names](ParentLink& parent) -> std::string {
+                      AskingOpener opener(parent);
+                      const FilePtr image = opener.open_image("");
+                      opener.expect_beside(*image, names);
+                      opener.open_beside(*image, "part0");
+                      throw Error(ErrorKind::format, "the first is damaged");
+                  });
+              }) == Failure{ErrorKind::format, "the first is damaged"});
+}
+
 // Requests as no AskingOpener makes them.
 TEST_CASE("a request that cannot be ends the child") {
     const Place place;

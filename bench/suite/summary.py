@@ -37,6 +37,8 @@ def machine():
 def describe(result, stem):
     """Markdown, and plots by name."""
     bars, parts, drawn = [], [], {}
+    if "reads" in result:  # in whatever order they were measured
+        result["reads"] = {key: result["reads"][key] for key in images.READ_IMAGES if key in result["reads"]}
     if "reads" in result:
         parts += [*reads_part(result["reads"], bars), f"![Reads]({stem}-reads.svg)", "", *opening_part(result["reads"], bars)]
         drawn["reads"] = plots.bars("Reads, page cache warm, MiB/s", *panels_of_reads(result["reads"]))

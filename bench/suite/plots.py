@@ -3,7 +3,7 @@
 import math
 import subprocess
 
-COLOURS = ("#d95f02", "#444444", "#7570b3", "#1b9e77", "#66a61e", "#e6ab02", "#a6761d", "#e7298a", "#999999")
+COLOURS = ("#d95f02", "#444444", "#7570b3", "#1b9e77", "#66a61e", "#e6ab02", "#a6761d", "#e7298a", "#999999", "#1f78b4")
 
 
 def gnuplot(script):
@@ -23,6 +23,7 @@ def bars(title, groups, panels):
     script = [f"set terminal svg size 1100,{320 * len(panels) + 60} font 'sans,13' background 'white'",
               "set style data histograms", "set style histogram clustered gap 1.5", "set style fill solid 0.9 noborder",
               "set logscale y", "set grid y lc rgb '#dddddd'", "set tics nomirror out", "set border 3", "set xtics scale 0",
+              f"set ytics ({', '.join(str(digit * 10 ** power) for power in range(5) for digit in (1, 2, 5))})",
               f"set multiplot layout {len(panels)},1 title {quoted(title)}"]
     for number, (panel, contestants) in enumerate(panels.items()):
         rows = [[f'"{group}"', *(f"{values[i]:.6g}" if values[i] else "NaN" for values in contestants.values())]

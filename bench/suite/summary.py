@@ -40,8 +40,11 @@ def describe(result, stem):
     if "reads" in result:  # in whatever order they were measured
         result["reads"] = {key: result["reads"][key] for key in images.READ_IMAGES if key in result["reads"]}
     if "reads" in result:
-        parts += [*reads_part(result["reads"], bars), f"![Reads]({stem}-reads.svg)", "", *opening_part(result["reads"], bars)]
-        drawn["reads"] = plots.bars("Reads, page cache warm, MiB/s", *panels_of_reads(result["reads"]))
+        parts += reads_part(result["reads"], bars)
+        for state in reads.STATES:
+            parts += [f"![Reads, {state}]({stem}-reads-{state}.svg)", ""]
+            drawn[f"reads-{state}"] = plots.bars(f"Reads, page cache {state}, MiB/s", *panels_of_reads(result["reads"], state))
+        parts += opening_part(result["reads"], bars)
     if "files" in result:
         parts += files_part(result["files"])
     if "curves" in result:
@@ -153,12 +156,12 @@ def table_of_reads(key, sample):
     return report.table(["", *contestants, "first"], rows) + (f"\n\nNot opened:\n{refused}" if refused else "")
 
 
-def panels_of_reads(samples):
+def panels_of_reads(samples, state):
     """Groups, contestants, and for each workload the values by contestant."""
     contestants = [OURS, YARDSTICK, *(peer.title for peer in peers.PEERS)]
     found = {title: {who: [] for who in contestants} for title in reads.WORKLOADS}
     for sample in samples.values():
-        for title, rates in sample["reads"]["warm"].items():
+        for title, rates in sample["reads"][state].items():
             for who in contestants:
                 found[title][who].append(rates[who]["mib_s"] if who in rates else None)
     present = [who for who in contestants if any(value for panel in found.values() for value in panel[who])]

@@ -1,5 +1,6 @@
-// The FileOpener of a confined child: it asks its parent, which opens by its own rules (FileServer). Names that are
-// expected are asked for ahead of time: for a thousand extents the two would else take turns a thousand times.
+// The FileOpener of a confined child: it asks its parent, which opens by its own rules (FileServer). Names
+// that are expected are asked for ahead of time: for a thousand extents the two would else take turns a
+// thousand times.
 #pragma once
 
 #include <cstddef>

@@ -71,8 +71,7 @@ std::optional<std::span<const std::byte>> Channel::receive_into(std::span<std::b
     while ((size = ::recv(fd_.get(), buffer.data(), buffer.size(), 0)) < 0)
         // A reset: the other end was closed with messages of ours unread. It is told once, and before what
         // that end had sent.
-        if (errno != EINTR && errno != ECONNRESET)
-            throw system_error("cannot receive a message", errno);
+        if (errno != EINTR && errno != ECONNRESET) throw system_error("cannot receive a message", errno);
     if (size == 0) return std::nullopt;
     return buffer.first(static_cast<std::size_t>(size));
 }

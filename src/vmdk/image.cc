@@ -116,9 +116,7 @@ class LayerReader {
     }
 
   private:
-    bool is_embedded_in_first() const {
-        return image_.embedding && image_.embedding->capacity > Sectors(0);
-    }
+    bool is_embedded_in_first() const { return image_.embedding && image_.embedding->capacity > Sectors(0); }
 
     // An embedded descriptor's first extent is the file that it is embedded in, whatever name is written
     // there: files get renamed (format reference, 6.7). Its size is what the header says.

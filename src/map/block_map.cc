@@ -111,6 +111,11 @@ void translate_in_place(RunEntries& entries, Translator& translate) {
 
 }  // namespace
 
+void RunEntries::make_room() {
+    if ((size_ & mask) == 0) blocks_.emplace_back();
+    if (size_ == small || (size_ > 0 && (size_ & mask) == 0)) blocks_.back().reserve(mask + 1);
+}
+
 Run without_first(const Run& run, Sectors length) {
     Run rest{run.start + length, run.length - length, run.content};
     if (auto* stored = std::get_if<Stored>(&rest.content)) stored->sector += length;

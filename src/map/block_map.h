@@ -168,10 +168,7 @@ class RunEntries {
     const RunEntry& back() const { return blocks_.back().back(); }
 
     void push_back(const RunEntry& entry) {
-        if ((size_ & mask) == 0)
-            add_block();
-        else if (size_ == small)
-            blocks_.back().reserve(mask + 1);
+        if (size_ % small == 0) make_room();
         blocks_.back().push_back(entry);
         ++size_;
     }
@@ -190,10 +187,7 @@ class RunEntries {
     // Most maps are small, and their only block grows with them so far, 192 KiB.
     static constexpr std::size_t small = 8192;
 
-    void add_block() {
-        blocks_.emplace_back();
-        if (size_ > 0) blocks_.back().reserve(mask + 1);
-    }
+    void make_room();
 
     std::vector<std::vector<RunEntry>> blocks_;
     std::size_t size_ = 0;

@@ -38,9 +38,8 @@ void check_chunk(Sectors chunk) {
                     concat("an exception store cannot have chunks of ", chunk.count(), " sectors"));
 }
 
-// `end`: the number behind the last.
-void check_chunk_numbers(std::uint64_t end) {
-    if (end > std::uint64_t{1} << chunk_number_bits) throw UnitOverflow();
+void check_chunks(std::uint64_t count) {
+    if (count > most_chunks) throw UnitOverflow();
 }
 
 void store_le(std::span<std::byte> bytes, std::size_t offset, std::uint64_t value, std::size_t width) {
@@ -131,15 +130,13 @@ class StoreReader {
 
 void ExceptionList::add(const Exception& first, std::uint64_t count) {
     constexpr std::uint64_t most = 256;  // of a stretch: one more than eight bits hold
-    const std::uint64_t end = checked_add(first.new_chunk, count);
-    check_chunk_numbers(end);
+    check_chunks(checked_add(first.new_chunk, count));
     for (std::uint64_t done = 0; done < count; done += most) {
         const std::uint64_t more = std::min(most, count - done) - 1;
         stretches_.push_back(
             {checked_add(first.old_chunk, done), more << chunk_number_bits | (first.new_chunk + done)});
     }
     size_ += count;
-    end_ = std::max(end_, end);
 }
 
 ExceptionStore::ExceptionStore(Sectors chunk, std::uint64_t span, ExceptionList exceptions)
@@ -147,7 +144,7 @@ ExceptionStore::ExceptionStore(Sectors chunk, std::uint64_t span, ExceptionList 
     check_chunk(chunk);
     if (span < span_of(chunk, exceptions_.size()))
         throw Error(ErrorKind::format, "an exception store does not fit into its span");
-    check_chunk_numbers(checked_add(span, exceptions_.end_of_new_chunks()));
+    check_chunks(span);
 }
 
 std::uint64_t ExceptionStore::span_of(Sectors chunk, std::uint64_t count) {

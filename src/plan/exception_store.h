@@ -27,12 +27,15 @@ static_assert(sizeof(Exception) == 16);
 /// The kernel keeps a chunk's number in so many bits, and a count in those above.
 inline constexpr unsigned chunk_number_bits = 56;
 
+/// Where on the COW device the data begins, and what is counted from there, each stay below half of that, so
+/// that no sum can be too large. No file has so many chunks: 2^63 bytes are 2^54 of the smallest.
+inline constexpr std::uint64_t most_chunks = std::uint64_t{1} << (chunk_number_bits - 1);
+
 /// Exceptions as runs of a disk give them: stretches in which both numbers go on. A stretch of up to 256 is
 /// kept in 16 bytes, as the kernel keeps it, however long the list will be in the store.
 class ExceptionList {
   public:
-    /// `count` chunks of the disk from `first.old_chunk` on. Throws UnitOverflow for a number that the kernel
-    /// could not keep.
+    /// `count` chunks of the disk from `first.old_chunk` on. Throws UnitOverflow beyond most_chunks.
     void add(const Exception& first, std::uint64_t count);
 
     /// Makes room for so many stretches at once. Memory that none comes to fill is never touched.
@@ -40,8 +43,6 @@ class ExceptionList {
 
     std::uint64_t size() const { return size_; }
     bool empty() const { return size_ == 0; }
-    /// Of the new chunks: the first that lies behind all of them.
-    std::uint64_t end_of_new_chunks() const { return end_; }
 
     /// Calls `visit(Exception)` for each, the one that was added last first: the kernel keeps its lists
     /// ascending and looks for the place of each from the front, so that it finds that at once.
@@ -65,7 +66,6 @@ class ExceptionList {
 
     std::vector<Stretch> stretches_;
     std::uint64_t size_ = 0;
-    std::uint64_t end_ = 0;
 };
 
 /// A store's file, written as the kernel writes it.
@@ -95,7 +95,7 @@ class ExceptionStore {
   public:
     /// `chunk` is a power of two; `span` is where on the COW device, in chunks, the store ends and data may
     /// begin: at least span_of(exceptions.size()). The list counts new chunks from there. Throws
-    /// UnitOverflow where the kernel could not keep such a number.
+    /// UnitOverflow beyond most_chunks.
     ExceptionStore(Sectors chunk, std::uint64_t span, ExceptionList exceptions);
 
     /// Chunks that a store of `count` exceptions takes. Most of them are holes: the kernel puts an area of

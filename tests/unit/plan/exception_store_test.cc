@@ -156,15 +156,15 @@ TEST_CASE("stretches of any length are listed chunk by chunk, from the end on") 
     }
 }
 
-TEST_CASE("a chunk whose number the kernel could not keep is refused") {
+TEST_CASE("a chunk whose number the kernel could not keep is refused, on either side of the sum") {
     ExceptionList list;
-    const std::uint64_t end = std::uint64_t{1} << chunk_number_bits;
-    CHECK_THROWS_AS(list.add({0, end}, 1), UnitOverflow);
-    CHECK_THROWS_AS(list.add({0, end - 2}, 3), UnitOverflow);
+    CHECK_THROWS_AS(list.add({0, most_chunks}, 1), UnitOverflow);
+    CHECK_THROWS_AS(list.add({0, most_chunks - 2}, 3), UnitOverflow);
+    CHECK_THROWS_AS(list.add({0, 1}, ~std::uint64_t{0}), UnitOverflow);
     CHECK(list.empty());
-    list.add({0, end - 10}, 1);
-    CHECK_NOTHROW(ExceptionStore(chunk, 9, list));
-    CHECK_THROWS_AS(ExceptionStore(chunk, 10, list), UnitOverflow);
+    list.add({0, most_chunks - 1}, 1);
+    CHECK_NOTHROW(ExceptionStore(chunk, most_chunks, list));
+    CHECK_THROWS_AS(ExceptionStore(chunk, most_chunks + 1, list), UnitOverflow);
 }
 
 TEST_CASE("a store does not reach into the data") {

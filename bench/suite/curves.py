@@ -160,4 +160,3 @@ def tree_of(root):
     except OSError:
         return []
     return [root, *(process for child in below for process in tree_of(int(child)))]
-

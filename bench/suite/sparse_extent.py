@@ -90,4 +90,3 @@ def little_endian(values):
     if sys.byteorder == "big":
         values.byteswap()
     return values
-

@@ -29,7 +29,6 @@ class Encoder {
         number(text.size());
         raw(text.data(), text.size());
     }
-    void bytes(std::span<const std::byte> bytes) { raw(bytes.data(), bytes.size()); }
     /// As it lies in memory: of a type without pointers and without padding.
     template <class Record>
     void record(const Record& record) {

@@ -40,8 +40,7 @@ void decode_findings(Decoder& from, FindingList& list) {
         const FindingKind kind = decode_kind(from);
         const std::string file = harmless(from.text(max_path));
         const Bytes offset(from.number());
-        const std::string text = harmless(from.text(max_text));
-        list.add(kind, file, offset, [&] { return text; });
+        list.add(kind, file, offset, [text = harmless(from.text(max_text))] { return text; });
         ++kept[kind];
     }
     for (const auto& [kind, count] : kept)

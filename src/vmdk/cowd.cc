@@ -86,6 +86,7 @@ void append_cowd_extent(Layer::Builder& layer, const FilePtr& file, Sectors size
                                " bytes, its header says ", to_bytes(header.end).count()));
     const std::vector<std::uint32_t> directory = read_cowd_directory(*file, header);
     std::vector<TableOffset> tables;
+    tables.reserve(directory.size());
     for (const std::uint32_t sector : directory)
         tables.push_back(sector == 0 ? TableOffset() : TableOffset(std::uint64_t{sector} * sector_size));
 

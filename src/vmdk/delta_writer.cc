@@ -91,7 +91,7 @@ std::string parent_hint(const std::string& parent, const std::string& delta) {
     return mistakable ? "./" + hint : hint;
 }
 
-DeltaExtent::DeltaExtent(Sectors capacity, std::vector<GrainRange> grains) : capacity_(capacity) {
+DeltaExtent::DeltaExtent(Sectors capacity, const std::vector<GrainRange>& grains) : capacity_(capacity) {
     for (const GrainRange& range : grains) {
         placed_.push_back({range, grain_count_});
         grain_count_ += range.count;

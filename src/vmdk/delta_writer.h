@@ -46,7 +46,7 @@ class DeltaExtent {
   public:
     /// `grains`: those that the delta holds, in order and disjoint. Throws Error (refused) when they do not
     /// fit into the 2 TiB of a sparse file.
-    DeltaExtent(Sectors capacity, std::vector<GrainRange> grains);
+    DeltaExtent(Sectors capacity, const std::vector<GrainRange>& grains);
 
     /// Of the whole file.
     Bytes size() const;

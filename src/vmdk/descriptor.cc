@@ -170,7 +170,7 @@ class DescriptorParser {
         if (line.at_end() || line.peek() == '#') return;
         if (std::optional<KeyValue> entry = parse_key_value(line)) {
             if (starts_with_ignoring_case(entry->first, "ddb."))
-                ddb_.push_back({entry->first.substr(4), std::move(entry->second)});
+                ddb_.emplace_back(entry->first.substr(4), std::move(entry->second));
             else
                 take_header(line, std::move(*entry));
             return;

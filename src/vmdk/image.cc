@@ -204,7 +204,7 @@ Image read_image(const std::string& path, FilePtr file) {
         return {path, file, parse_descriptor(load_descriptor_text(*file, path), path), std::nullopt};
     SparseHeader header = read_sparse_header(*file);
     const std::string text = load_embedded_text(*file, header);
-    return {path, file, parse_descriptor(text, path), header};
+    return {path, std::move(file), parse_descriptor(text, path), header};
 }
 
 void SparseFiles::take(const File& file, const Image& image, const ExtentDescriptor& extent) {

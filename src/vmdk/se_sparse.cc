@@ -35,6 +35,7 @@ class SeSparseReader {
     void read() {
         const std::vector<std::uint64_t> directory = read_se_sparse_directory(*file_, header_);
         std::vector<TableOffset> tables;
+        tables.reserve(directory.size());
         for (const std::uint64_t entry : directory)
             tables.push_back(se_sparse_table_offset(*file_, header_, entry));
         read_tables(

@@ -260,7 +260,7 @@ def main(tests, argv):
     """`SCRIPT TEST BUILD`: runs one of the functions `tests`, which get a Guest maker, the tool and a directory."""
     if len(argv) != 3 or argv[1] not in tests:
         sys.exit(f"Usage: {argv[0]} TEST BUILD, where TEST is one of: {' '.join(tests)}")
-    status, said = status_of(PROJECT / "scripts/install-dependencies", "vm", "kernel")
+    status, said = status_of(PROJECT / "scripts/install-dependencies", "vm", "embedded")
     if status != 0:
         print(said, end="")
         print(f"{argv[0]}: run-in-vm: the virtual machine needs the packages named above")

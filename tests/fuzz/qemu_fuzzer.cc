@@ -140,7 +140,7 @@ void compare(const ValidImage& image, const std::string& read, const char* what)
 
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
     if (vmdkdm::run({"qemu-img", "--version"}) == 0) return 0;
-    std::fprintf(stderr, "qemu-img is missing (scripts/install-dependencies test)\n");
+    std::fprintf(stderr, "qemu-img is missing (scripts/install-dependencies fuzz)\n");
     std::exit(1);
 }
 

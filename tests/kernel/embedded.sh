@@ -7,7 +7,7 @@ set -eu
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 here=$(dirname -- "$(readlink -f -- "$0")")
 vmdk_dm=$(readlink -f -- "${1:?usage: ${0##*/} PATH-OF-VMDK-DM}")
-"$here/../../scripts/install-dependencies" kernel || {
+"$here/../../scripts/install-dependencies" embedded || {
     echo 'run-in-kernel: the embedded kernel needs the packages named above'
     exit 77
 }

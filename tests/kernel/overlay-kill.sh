@@ -13,7 +13,7 @@ vmdk_dm=$(readlink -f -- "${1:?usage: ${0##*/} PATH-OF-VMDK-DM [ROUNDS [SEED]]}"
 rounds=${2:-5}
 RANDOM=${3:-4711}
 run_in_kernel=$here/../../scripts/run-in-kernel
-"$here/../../scripts/install-dependencies" kernel || {
+"$here/../../scripts/install-dependencies" embedded || {
     echo 'run-in-kernel: the embedded kernel needs the packages named above'
     exit 77
 }

@@ -142,7 +142,7 @@ TEST_CASE("a store claims no more than the disk has, and no impossible chunk") {
 }
 
 TEST_CASE("stretches of any length are listed chunk by chunk, from the end on") {
-    for (const std::uint64_t length : {1, 2, 255, 256, 257, 512, 700}) {
+    for (const std::uint64_t length : {1U, 2U, 255U, 256U, 257U, 512U, 700U}) {
         INFO("stretches of " << length);
         ExceptionList list;
         list.add({10, 3}, length);

@@ -213,7 +213,7 @@ TEST_CASE("an overlay lies over a snapshot of single grains too") {
     CHECK(table_of(plan) == "0 2000 snapshot /dev/mapper/web-base /dev/loop1 PO 32");
     for (const DevicePlan& device : plan.inner) CHECK(device.read_only);
     REQUIRE(plan.lowers.size() == 3);
-    for (const std::size_t i : {0, 2}) CHECK(plan.lowers[i].read_only);
+    for (const std::size_t i : {0U, 2U}) CHECK(plan.lowers[i].read_only);
     CHECK_FALSE(plan.lowers[1].read_only);
 }
 

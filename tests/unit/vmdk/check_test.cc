@@ -61,8 +61,8 @@ Blob sparse() {
     file.put_text(0, "KDMV").put32(4, 1).put32(8, 0x3).put64(12, 64).put64(20, 8).put32(44, 4);
     file.put64(48, 4).put64(56, 1).put64(64, 8).put_text(73, "\n \r\n");
     file.put32(512, 2).put32(516, 3).put32(4 * 512, 5).put32(4 * 512 + 4, 6);
-    for (const std::size_t table : {2, 5}) file.put32(table * 512, 8);
-    for (const std::size_t table : {3, 6}) file.put32(table * 512 + 4, 16);
+    for (const std::size_t table : {2U, 5U}) file.put32(table * 512, 8);
+    for (const std::size_t table : {3U, 6U}) file.put32(table * 512 + 4, 16);
     return file;
 }
 

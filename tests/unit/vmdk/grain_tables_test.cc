@@ -88,7 +88,7 @@ TEST_CASE("tables far from each other are read by themselves, not with what lies
 
 TEST_CASE("tables of every size come right, whichever are not there") {
     std::mt19937 random(2);
-    for (const std::size_t table_bytes : {4, 28, 2048, 16384, 32768, 262144}) {
+    for (const std::size_t table_bytes : {4U, 28U, 2048U, 16384U, 32768U, 262144U}) {
         const CountingFile file(1000 * table_bytes);
         std::vector<TableOffset> tables;
         for (std::uint64_t i = 0; i < 300; ++i) tables.push_back((3 * i + random() % 2) * table_bytes);
@@ -196,8 +196,8 @@ TEST_CASE("what a stretch says of grains behind the end of the extent shares not
 
 TEST_CASE("long stretches that meet do not share sectors, and those that share one grain do") {
     constexpr std::uint64_t grain = 16;
-    for (const std::uint64_t length : {1, 63, 64, 65, 127, 128, 129, 200})
-        for (const std::uint64_t first : {2, 63, 64, 65, 127, 130}) {
+    for (const std::uint64_t length : {1U, 63U, 64U, 65U, 127U, 128U, 129U, 200U})
+        for (const std::uint64_t first : {2U, 63U, 64U, 65U, 127U, 130U}) {
             Runs r(1000 * grain, 1000 * grain);
             r.runs.stored(first * grain, length);
             r.runs.stored((first + length) * grain, length);

@@ -445,14 +445,14 @@ TEST_CASE("a compressed grain beyond the file is unreadable; beyond the extent i
 TEST_CASE("a stream that was cut short is refused") {
     const std::string message =
         "'/a': cut short: the file does not end with a footer and an end-of-stream marker";
-    for (const std::size_t lost : {1, 511, 512, 1024, 1536, 3 * 1024})
+    for (const std::size_t lost : {1U, 511U, 512U, 1024U, 1536U, 3U * 1024U})
         CHECK(fault(stream().resize(15 * 512 - lost)) == message);
     CHECK(fault(stream().resize(1024)) == "'/a': cut short: the footer is missing");
 }
 
 TEST_CASE("bytes behind a stream's end are passed over, with a note") {
     const std::string runs = read(stream()).runs;
-    for (const std::size_t added : {1, 511, 512, 513, 1536, 4096, 60 * 1024}) {
+    for (const std::size_t added : {1U, 511U, 512U, 513U, 1536U, 4096U, 60U * 1024U}) {
         const Read found = read(Blob(stream()).append(std::string(added, 'x')));
         CHECK(found.runs == runs);
         CHECK(found.notes == std::vector<std::string>{concat(

@@ -88,30 +88,27 @@ void run_deactivate(const StackCommandOptions& options) {
 
 }  // namespace
 
-void add_activate_command(CLI::App& app) {
-    CLI::App& command =
-        *app.add_subcommand("activate", "Bring up LVM, LUKS, BitLocker and MD on attached disks");
+void add_activate_command(Command& app) {
+    Command command = app.add_command("activate", "Bring up LVM, LUKS, BitLocker and MD on attached disks");
     const auto options = std::make_shared<StackCommandOptions>();
-    command.add_option("NAME|IMAGE", options->wanted, "Attached disks; a VG or array may span several")
-        ->required();
+    command.add_argument("NAME|IMAGE", options->wanted, "Attached disks; a VG or array may span several")
+        .required();
     add_key_options(command, options->keys);
-    command
-        .add_option("--vg-name", options->activate.vg_name,
-                    "Give the VG this name and new UUIDs, on an overlay only, and let lvm activate it")
-        ->type_name("VG");
+    command.add_option("--vg-name", options->activate.vg_name, "VG",
+                       "Give the VG this name and new UUIDs, on an overlay only, and let lvm activate it");
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print a JSON array of what came up");
-    command.callback([options] { run_activate(*options); });
+    command.on_run([options] { run_activate(*options); });
 }
 
-void add_deactivate_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("deactivate", "Take down what activate brought up");
+void add_deactivate_command(Command& app) {
+    Command command = app.add_command("deactivate", "Take down what activate brought up");
     const auto options = std::make_shared<StackCommandOptions>();
-    command.add_option("NAME|IMAGE", options->wanted, "Attached disks")->required();
+    command.add_argument("NAME|IMAGE", options->wanted, "Attached disks").required();
     command.add_flag("--no-udev", options->no_udev, "Do not wait for udev");
     command.add_flag("--json", options->json, "Print a JSON array of what was taken down");
-    command.callback([options] { run_deactivate(*options); });
+    command.on_run([options] { run_deactivate(*options); });
 }
 
 }  // namespace vmdkdm

@@ -34,22 +34,21 @@ void attach_one(const AttachCommandOptions& options) {
 }
 
 // What stands in the table cannot be said for all entries at once.
-void refuse_options_of_an_image(const CLI::App& command) {
-    for (const CLI::Option* option : command.get_options()) {
-        const std::string name = option->get_single_name();
-        const bool fits = option->get_positional() || name == "table" || name == "table-file" ||
-                          name == "json" || name == "progress";
-        if (option->count() > 0 && !fits)
-            throw Error(ErrorKind::usage, concat("--table and --", name,
+void refuse_options_of_an_image(const Command& command) {
+    for (const OptionUse& option : command.options()) {
+        const bool fits = option.is_argument || option.name == "table" || option.name == "table-file" ||
+                          option.name == "json" || option.name == "progress";
+        if (option.given && !fits)
+            throw Error(ErrorKind::usage, concat("--table and --", option.name,
                                                  " exclude each other: with --table the options of an "
                                                  "image stand in its line (see vmdktab(5))"));
     }
 }
 
-void run(const CommandOptions& options, const CLI::App& command) {
+void run(const CommandOptions& options, const Command& command) {
     const std::string& image = options.attach.image.image;
     if (!options.table) {
-        if (image.empty()) throw CLI::RequiredError("IMAGE");
+        if (image.empty()) throw Error(ErrorKind::usage, "IMAGE is required (see vmdk-dm attach --help)");
         if (!options.more.empty())
             throw Error(ErrorKind::usage, concat("unexpected argument '", options.more.front(),
                                                  "': one image at a time (see vmdk-dm attach --help)"));
@@ -63,20 +62,19 @@ void run(const CommandOptions& options, const CLI::App& command) {
 
 }  // namespace
 
-void add_attach_command(CLI::App& app) {
-    CLI::App& command =
-        *app.add_subcommand("attach", "Make an image's disk and partitions appear under /dev/mapper");
+void add_attach_command(Command& app) {
+    Command command =
+        app.add_command("attach", "Make an image's disk and partitions appear under /dev/mapper");
     const auto options = std::make_shared<CommandOptions>();
     add_attach_options(command, options->attach);
     // Not needed with --table, where NAMEs stand in its place.
-    command.get_option("IMAGE")->required(false);
-    command.add_option("NAME", options->more, "With --table: entries, instead of all that are not noauto");
-    CLI::Option* const table =
+    command.option("IMAGE").required(false);
+    command.add_argument("NAME", options->more, "With --table: entries, instead of all that are not noauto");
+    const Option table =
         command.add_flag("--table", options->table, "Attach what vmdktab(5) says, not an IMAGE");
-    command.add_option("--table-file", options->table_file, "The table (default: /etc/vmdktab)")
-        ->type_name("FILE")
-        ->needs(table);
-    command.callback([options, &command] { run(*options, command); });
+    command.add_option("--table-file", options->table_file, "FILE", "The table (default: /etc/vmdktab)")
+        .needs(table);
+    command.on_run([options, command] { run(*options, command); });
 }
 
 }  // namespace vmdkdm

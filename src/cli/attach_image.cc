@@ -94,20 +94,19 @@ std::unique_ptr<OutputFile> seal_first(const AttachCommandOptions& options, cons
 
 }  // namespace
 
-void add_attach_options(CLI::App& command, AttachCommandOptions& options) {
+void add_attach_options(Command& command, AttachCommandOptions& options) {
     add_image_options(command, options.image);
     add_plan_options(command, options.shape);
     add_overlay_options(command, options.overlay);
     command.add_flag("--no-partitions", options.no_partitions, "Make the disk only");
-    command
-        .add_option("-p,--delimiter", options.delimiter,
-                    "Between disk name and partition number (default: 'p' after a digit)")
-        ->type_name("DELIMITER");
+    command.add_option("-p,--delimiter", options.delimiter, "DELIMITER",
+                       "Between disk name and partition number (default: 'p' after a digit)");
     command.add_flag("--expose", options.expose,
                      "No quarantine: let udev, LVM and others find what is on the disk");
-    command.add_option("--direct-io", options.direct_io, "Direct I/O of the loop devices: auto, on or off")
-        ->type_name("WHEN")
-        ->check(CLI::IsMember({"auto", "on", "off"}).description(""));
+    command
+        .add_option("--direct-io", options.direct_io, "WHEN",
+                    "Direct I/O of the loop devices: auto, on or off")
+        .one_of({"auto", "on", "off"});
     add_preparation_options(command, options.preparation);
     add_seal_options(command, options.seal);
     command.add_flag("--no-udev", options.no_udev,

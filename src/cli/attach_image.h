@@ -1,11 +1,11 @@
 // One attach, by the options of the command: alike for an IMAGE of the command line and an entry of vmdktab.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <optional>
 #include <string>
 #include <vector>
+#include "cli/command.h"
 
 #include "cli/image_options.h"
 #include "cli/output.h"
@@ -30,7 +30,7 @@ struct AttachCommandOptions {
     OverlayOptions overlay;
 };
 /// IMAGE and every option of an attach. What vmdktab may hold is defined by this too.
-void add_attach_options(CLI::App& command, AttachCommandOptions& options);
+void add_attach_options(Command& command, AttachCommandOptions& options);
 
 struct AttachedImage {
     std::vector<std::string> paths;  ///< of the disk, then of its partitions

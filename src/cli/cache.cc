@@ -118,15 +118,14 @@ void run(const CacheCommandOptions& options) {
 
 }  // namespace
 
-void add_cache_command(CLI::App& app) {
-    CLI::App& command =
-        *app.add_subcommand("cache", "Show or remove what attach has kept of compressed images");
+void add_cache_command(Command& app) {
+    Command command = app.add_command("cache", "Show or remove what attach has kept of compressed images");
     const auto options = std::make_shared<CacheCommandOptions>();
     add_cache_options(command, options->directory);
     command.add_flag("--clear", options->clear, "Remove what is not in use: all, or what is named");
-    command.add_option("NAME", options->names, "With --clear: the entries to remove");
+    command.add_argument("NAME", options->names, "With --clear: the entries to remove");
     command.add_flag("--json", options->json, "Print a JSON array");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -135,14 +135,14 @@ void run(const CheckOptions& options) {
 
 }  // namespace
 
-void add_check_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("check", "Test an image and its parents; list every fault");
+void add_check_command(Command& app) {
+    Command command = app.add_command("check", "Test an image and its parents; list every fault");
     const auto options = std::make_shared<CheckOptions>();
     add_place_options(command, options->image);
     command.add_flag("--deep", options->deep, "Read every compressed grain too");
     add_progress_option(command, options->progress);
     command.add_flag("--json", options->json, "Print one JSON object");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -25,13 +25,13 @@ void raise_open_files_limit() {
     ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-struct Command {
+struct NamedCommand {
     std::string_view name;
-    void (*add)(CLI::App&);
+    void (*add)(Command&);
 };
 
 // In the order of --help.
-constexpr Command all_commands[] = {
+constexpr NamedCommand all_commands[] = {
     {"attach", add_attach_command},
     {"detach", add_detach_command},
     {"mount", add_mount_command},
@@ -59,45 +59,34 @@ constexpr Command all_commands[] = {
 };
 
 // The one that is named, alone where one is: the options of all of them take a third of the time of a start.
-void add_commands(CLI::App& app, int argc, char** argv) {
-    for (const Command& command : all_commands)
-        if (argc > 1 && command.name == argv[1]) return command.add(app);
-    for (const Command& command : all_commands) command.add(app);
+void add_commands(Command& top, int argc, char** argv) {
+    for (const NamedCommand& command : all_commands)
+        if (argc > 1 && command.name == argv[1]) return command.add(top);
+    for (const NamedCommand& command : all_commands) command.add(top);
 }
 
-// What CLI11 would say of a command or an option that it does not know names neither.
-void refuse_unknown_words(const CLI::App& app, int argc, char** argv, int at = 1) {
-    const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+// What the parser would say of a command that it does not know does not name it.
+void refuse_unknown_words(const Command& command, int argc, char** argv, int at = 1) {
+    const std::vector<Command> commands = command.commands();
     if (commands.empty() || at >= argc || argv[at][0] == '-') return;
-    for (const CLI::App* command : commands)
-        if (command->get_name() == argv[at]) return refuse_unknown_words(*command, argc, argv, at + 1);
+    for (const Command& below : commands)
+        if (below.name() == argv[at]) return refuse_unknown_words(below, argc, argv, at + 1);
     throw Error(ErrorKind::usage, concat("'", argv[at], "' is not a command (see vmdk-dm ",
-                                         at == 1 ? "" : app.get_name() + " ", "--help)"));
+                                         at == 1 ? "" : command.name() + " ", "--help)"));
 }
 
-// "overlay" and then "info".
-std::vector<const CLI::App*> chosen_commands(const CLI::App& app) {
-    std::vector<const CLI::App*> commands;
-    for (auto below = app.get_subcommands(); !below.empty(); below = commands.back()->get_subcommands())
-        commands.push_back(below.front());
-    return commands;
+// Nor does it name an option or an argument that it does not know.
+std::string message_of(const WordsError& error) {
+    if (error.unknown.empty()) return error.what();
+    const auto option = std::find_if(error.unknown.begin(), error.unknown.end(),
+                                     [](const std::string& word) { return word.starts_with('-'); });
+    return option != error.unknown.end() ? concat("unknown option '", *option, "'")
+                                         : concat("unexpected argument '", error.unknown.back(), "'");
 }
 
-int report_usage(const CLI::App& app, const CLI::ParseError& error) {
-    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
-    const std::vector<const CLI::App*> commands = chosen_commands(app);
-    const CLI::App& command = commands.empty() ? app : *commands.back();
-    std::string message = error.what();
-    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
-        const std::vector<std::string> words = command.remaining();
-        const auto option = std::find_if(words.begin(), words.end(),
-                                         [](const std::string& word) { return word.starts_with('-'); });
-        message = option != words.end()
-                      ? concat("unknown option '", *option, "'")
-                      : concat("unexpected argument '", words.empty() ? "" : words.back(), "'");
-    }
-    std::cerr << "vmdk-dm: " << message << " (see vmdk-dm ";
-    for (const CLI::App* each : commands) std::cerr << each->get_name() << " ";
+int report_usage(const WordsError& error) {
+    std::cerr << "vmdk-dm: " << message_of(error) << " (see vmdk-dm ";
+    for (const std::string& command : error.commands) std::cerr << command << " ";
     std::cerr << "--help)\n";
     return static_cast<int>(ErrorKind::usage);
 }
@@ -111,15 +100,6 @@ void drop_unneeded_powers(int argc, char** argv) {
         keep_file_access_only();
 }
 
-int parse_and_run(CLI::App& app, int argc, char** argv) {
-    try {
-        app.parse(argc, argv);
-        return 0;
-    } catch (const ExitStatus& exit) {
-        return exit.status;
-    }
-}
-
 int report(const Error& error) {
     const bool says_where = dynamic_cast<const TextError*>(&error) != nullptr;
     std::cerr << (says_where ? "" : "vmdk-dm: ") << error.what() << "\n";
@@ -127,42 +107,44 @@ int report(const Error& error) {
 }
 
 // Commands whose work stands by the time that they print it.
-[[noreturn]] void throw_unprinted(const CLI::App& app) {
-    static constexpr std::array lasting = {"attach", "mount", "activate"};
-    const std::string command =
-        app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name();
+[[noreturn]] void throw_unprinted(std::string_view command) {
+    static constexpr std::array<std::string_view, 3> lasting = {"attach", "mount", "activate"};
     const bool lasts = std::find(lasting.begin(), lasting.end(), command) != lasting.end();
     throw Error(ErrorKind::system,
                 concat("cannot write to standard output",
                        lasts ? concat(" what '", command, "' has made; it stays (see vmdk-dm list)") : ""));
 }
 
+int run(Program& program, int argc, char** argv) {
+    int status = 0;
+    try {
+        if (program.run({argv + std::min(argc, 1), argv + argc}) == Program::Did::show_help) return 0;
+    } catch (const ExitStatus& exit) {
+        status = exit.status;
+    }
+    std::cout.flush();
+    if (!std::cout) throw_unprinted(argc > 1 ? argv[1] : "");
+    return status;
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
-    CLI::App app(
-        "Attaches VMware disks (VMDK) as /dev/mapper devices, in place and at the speed of the kernel.",
-        "vmdk-dm");
-    app.set_version_flag("--version", "vmdk-dm " VMDK_DM_VERSION);
-    app.require_subcommand(1);
-    // The commands take them over, so they come first.
-    app.get_formatter()->label("SUBCOMMAND", "COMMAND");
-    app.get_formatter()->label("Subcommands", "Commands");
-    app.get_formatter()->label("REQUIRED", "");
-    app.get_formatter()->label("TEXT", "");
-    app.footer("vmdk-dm COMMAND --help shows the options of a command; vmdk-dm(8) is the manual.");
-    add_commands(app, argc, argv);
+    Program program(
+        "vmdk-dm",
+        "Attaches VMware disks (VMDK) as /dev/mapper devices, in place and at the speed of the kernel.");
+    program.set_version("vmdk-dm " VMDK_DM_VERSION);
+    program.set_footer("vmdk-dm COMMAND --help shows the options of a command; vmdk-dm(8) is the manual.");
+    program.top().require_command();
+    add_commands(program.top(), argc, argv);
 
     raise_open_files_limit();
     try {
-        refuse_unknown_words(app, argc, argv);
+        refuse_unknown_words(program.top(), argc, argv);
         drop_unneeded_powers(argc, argv);
-        const int status = parse_and_run(app, argc, argv);
-        std::cout.flush();
-        if (!std::cout) throw_unprinted(app);
-        return status;
-    } catch (const CLI::ParseError& error) {
-        return report_usage(app, error);
+        return run(program, argc, argv);
+    } catch (const WordsError& error) {
+        return report_usage(error);
     } catch (const Error& error) {
         return report(error);
     } catch (const std::bad_alloc&) {

@@ -82,21 +82,20 @@ void run(const CompactOptions& options) {
 
 }  // namespace
 
-void add_compact_command(CLI::App& app) {
-    CLI::App& command =
-        *app.add_subcommand("compact", "Write the disk to a raw sparse file or a block device");
+void add_compact_command(Command& app) {
+    Command command = app.add_command("compact", "Write the disk to a raw sparse file or a block device");
     const auto options = std::make_shared<CompactOptions>();
     add_image_options(command, options->image);
     add_overlay_to_read(command, options->overlay);
-    command.add_option("OUT", options->output.path, "The file to make, or with --to-device the device")
-        ->required();
+    command.add_argument("OUT", options->output.path, "The file to make, or with --to-device the device")
+        .required();
     command.add_flag("--to-device", options->to_device, "OUT is a block device, which is overwritten");
     add_output_options(command, options->output,
                        "Replace OUT when it exists; overwrite a device that holds something");
     add_hash_option(command, options->hashes);
     add_progress_option(command, options->progress);
     command.add_flag("--json", options->json, "Print one JSON object instead of the path");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -147,18 +147,18 @@ std::optional<int> status_of(PreparedMachine& prepared, const std::exception_ptr
 
 }  // namespace
 
-void add_copy_out_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand(
-        "copy-out", "Copy files out of an image, read by an embedded kernel; needs no root");
+void add_copy_out_command(Command& app) {
+    Command command =
+        app.add_command("copy-out", "Copy files out of an image, read by an embedded kernel; needs no root");
     const auto options = std::make_shared<CopyOutOptions>();
     command
-        .add_option("IMAGE:VOLUME:/PATH", options->source,
-                    "What is copied. VOLUME is a partition's number, VG/LV, LABEL=..., UUID=..., or disk")
-        ->required();
-    command.add_option("DEST", options->destination, "A directory, or the copy's new name")->required();
+        .add_argument("IMAGE:VOLUME:/PATH", options->source,
+                      "What is copied. VOLUME is a partition's number, VG/LV, LABEL=..., UUID=..., or disk")
+        .required();
+    command.add_argument("DEST", options->destination, "A directory, or the copy's new name").required();
     command.add_flag("--force", options->force, "Replace files that are there already, and join directories");
     add_embedded_options(command, options->embedded);
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

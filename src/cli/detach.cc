@@ -103,22 +103,19 @@ void run(const DetachCommandOptions& options) {
 
 }  // namespace
 
-void add_detach_command(CLI::App& app) {
-    CLI::App& command =
-        *app.add_subcommand("detach", "Remove attached disks, their partitions and loop devices");
+void add_detach_command(Command& app) {
+    Command command = app.add_command("detach", "Remove attached disks, their partitions and loop devices");
     const auto options = std::make_shared<DetachCommandOptions>();
-    command.add_option("NAME|IMAGE", options->wanted, "Names or paths of devices, or the images attached");
+    command.add_argument("NAME|IMAGE", options->wanted, "Names or paths of devices, or the images attached");
     command.add_flag("--all", options->all, "Everything that vmdk-dm attached");
     command.add_flag("--deferred", options->detach.deferred,
                      "What is in use goes when its last user closes it");
-    command
-        .add_option("--verify", options->verify,
-                    "When the disk is gone, compare the image's files with the certificate CERT")
-        ->type_name("CERT");
+    command.add_option("--verify", options->verify, "CERT",
+                       "When the disk is gone, compare the image's files with the certificate CERT");
     add_progress_option(command, options->progress);
     command.add_flag("--no-udev", options->no_udev, "Do not wait for udev");
     command.add_flag("--json", options->json, "Print a JSON array of what was detached");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

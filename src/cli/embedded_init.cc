@@ -150,11 +150,11 @@ void run() {
 
 }  // namespace
 
-void add_embedded_init_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("embedded-init", "Process 1 of an embedded kernel");
-    command.group("");
-    command.allow_extras();  // the kernel adds words of its own
-    command.callback(run);
+void add_embedded_init_command(Command& app) {
+    Command command = app.add_command("embedded-init", "Process 1 of an embedded kernel");
+    command.hide();
+    command.allow_unknown_words();  // the kernel adds words of its own
+    command.on_run(run);
 }
 
 }  // namespace vmdkdm

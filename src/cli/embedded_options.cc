@@ -117,45 +117,35 @@ Bytes memory_of(const EmbeddedOptions& options) {
 
 }  // namespace
 
-void add_embedded_options(CLI::App& command, EmbeddedOptions& options) {
+void add_embedded_options(Command& command, EmbeddedOptions& options) {
     add_opening_options(command, options.image);
     add_reading_options(command, options.image);
+    command.add_option("--name", options.name, "NAME",
+                       "Name of the device (default: the image's name without .vmdk)");
     command
-        .add_option("--name", options.name, "Name of the device (default: the image's name without .vmdk)")
-        ->type_name("NAME");
-    command
-        .add_option("--sector-size", options.sector_size,
+        .add_option("--sector-size", options.sector_size, "BYTES",
                     "Logical sector of the disk, 512 or 4096 (default: what the image says)")
-        ->type_name("BYTES")
-        ->check(CLI::IsMember({512, 4096}).description(""));
+        .one_of({512, 4096});
+    command.add_option("--key-file", options.key_file, "FILE",
+                       "Key of the encrypted volumes, or their passphrase, in FILE");
+    command.add_option("--cache-dir", options.cache_dir, "DIR",
+                       "Where compressed grains are inflated (default: in the embedded kernel's memory)");
+    command.add_option("--mem", options.memory, "SIZE", "Memory of the embedded kernel (default: 512M)");
     command
-        .add_option("--key-file", options.key_file,
-                    "Key of the encrypted volumes, or their passphrase, in FILE")
-        ->type_name("FILE");
-    command
-        .add_option("--cache-dir", options.cache_dir,
-                    "Where compressed grains are inflated (default: in the embedded kernel's memory)")
-        ->type_name("DIR");
-    command.add_option("--mem", options.memory, "Memory of the embedded kernel (default: 512M)")
-        ->type_name("SIZE");
-    command.add_option("--timeout", options.timeout_s, "End it after this many seconds, with status 124")
-        ->type_name("SECONDS")
-        ->check(CLI::Range(1U, 1000000U).description(""));
+        .add_option("--timeout", options.timeout_s, "SECONDS",
+                    "End it after this many seconds, with status 124")
+        .in_range(1U, 1000000U);
     command.add_flag("--console", options.console,
                      "Show the embedded kernel's own messages on standard error");
 }
 
-void add_directory_options(CLI::App& command, EmbeddedOptions& options) {
+void add_directory_options(Command& command, EmbeddedOptions& options) {
     for (const auto& [option, value, text] :
          {std::tuple("--dir", &options.directories,
                      "Show a directory of this machine, writable (repeatable)"),
           std::tuple("--dir-ro", &options.read_only_directories,
                      "Show a directory of this machine, read-only (repeatable)")})
-        command.add_option(option, *value, text)
-            ->type_name("DIR")
-            ->expected(1)
-            ->allow_extra_args(false)
-            ->take_all();
+        command.add_option(option, *value, "DIR", text);
 }
 
 PreparedMachine::PreparedMachine(const EmbeddedOptions& options) {

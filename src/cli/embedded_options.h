@@ -1,10 +1,10 @@
 // What shell, run and copy-out share: from an image and options to a sandbox and a job in it.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 #include <vector>
+#include "cli/command.h"
 
 #include "base/unique_fd.h"
 #include "cli/image_options.h"
@@ -26,9 +26,9 @@ struct EmbeddedOptions {
     bool console = false;
 };
 /// All but the image itself, which copy-out takes with a colon behind.
-void add_embedded_options(CLI::App& command, EmbeddedOptions& options);
+void add_embedded_options(Command& command, EmbeddedOptions& options);
 /// --dir and --dir-ro, for what runs programs.
-void add_directory_options(CLI::App& command, EmbeddedOptions& options);
+void add_directory_options(Command& command, EmbeddedOptions& options);
 
 /// Ready to be run once its job has been completed and given over.
 class PreparedMachine {

@@ -38,27 +38,29 @@ std::vector<std::string> environment() {
 
 }  // namespace
 
-void add_shell_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand(
+void add_shell_command(Command& app) {
+    Command command = app.add_command(
         "shell", "A shell beside an image's file systems, in an embedded kernel; needs no root");
     const auto options = std::make_shared<RunOptions>();
-    command.add_option("IMAGE", options->embedded.image.image, "The image: its descriptor, such as web.vmdk")
-        ->required();
+    command
+        .add_argument("IMAGE", options->embedded.image.image, "The image: its descriptor, such as web.vmdk")
+        .required();
     add_embedded_options(command, options->embedded);
     add_directory_options(command, options->embedded);
-    command.callback([options] { run(*options, true); });
+    command.on_run([options] { run(*options, true); });
 }
 
-void add_run_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand(
+void add_run_command(Command& app) {
+    Command command = app.add_command(
         "run", "Run a command beside an image's file systems, in an embedded kernel; needs no root");
     const auto options = std::make_shared<RunOptions>();
-    command.add_option("IMAGE", options->embedded.image.image, "The image: its descriptor, such as web.vmdk")
-        ->required();
+    command
+        .add_argument("IMAGE", options->embedded.image.image, "The image: its descriptor, such as web.vmdk")
+        .required();
     add_embedded_options(command, options->embedded);
     add_directory_options(command, options->embedded);
-    command.add_option("COMMAND", options->command, "What to run, after '--'")->required();
-    command.callback([options] { run(*options, false); });
+    command.add_argument("COMMAND", options->command, "What to run, after '--'").required();
+    command.on_run([options] { run(*options, false); });
 }
 
 }  // namespace vmdkdm

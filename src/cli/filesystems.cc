@@ -100,23 +100,22 @@ void run(FilesystemsOptions& options) {
 
 }  // namespace
 
-void add_filesystems_command(CLI::App& app) {
-    CLI::App& command =
-        *app.add_subcommand("filesystems", "Show what is on a disk: partitions, volumes, file systems");
+void add_filesystems_command(Command& app) {
+    Command command =
+        app.add_command("filesystems", "Show what is on a disk: partitions, volumes, file systems");
     const auto options = std::make_shared<FilesystemsOptions>();
     add_image_options(command, options->image);
-    command.get_option("IMAGE")->description("The image, or the name of an attached disk");
+    command.option("IMAGE").help("The image, or the name of an attached disk");
     command
-        .add_option("--sector-size", options->shape.sector_size,
+        .add_option("--sector-size", options->shape.sector_size, "BYTES",
                     "Logical sector of the disk, 512 or 4096 (default: what the image says)")
-        ->type_name("BYTES")
-        ->check(CLI::IsMember({512, 4096}).description(""));
+        .one_of({512, 4096});
     add_key_options(command, options->keys);
     add_preparation_options(command, options->preparation);
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print one JSON object");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

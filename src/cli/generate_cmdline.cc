@@ -68,21 +68,18 @@ void run(const GenerateOptions& options) {
 
 }  // namespace
 
-void add_generate_cmdline_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("generate-cmdline",
-                                            "Print the rd.vmdk= of the kernel's command line for an image");
+void add_generate_cmdline_command(Command& app) {
+    Command command =
+        app.add_command("generate-cmdline", "Print the rd.vmdk= of the kernel's command line for an image");
     const auto options = std::make_shared<GenerateOptions>();
-    command.add_option("IMAGE|NAME", options->wanted, "The image, or an entry of vmdktab(5)")->required();
-    command
-        .add_option("--name", options->name, "Name of the device (default: the image's name without .vmdk)")
-        ->type_name("NAME");
-    command
-        .add_option("-o,--options", options->options,
-                    "Options as in vmdktab(5), besides expose; paths are those of this machine")
-        ->type_name("OPTIONS");
-    command.add_option("--table-file", options->table_file, "The table of entries (default: /etc/vmdktab)")
-        ->type_name("FILE");
-    command.callback([options] { run(*options); });
+    command.add_argument("IMAGE|NAME", options->wanted, "The image, or an entry of vmdktab(5)").required();
+    command.add_option("--name", options->name, "NAME",
+                       "Name of the device (default: the image's name without .vmdk)");
+    command.add_option("-o,--options", options->options, "OPTIONS",
+                       "Options as in vmdktab(5), besides expose; paths are those of this machine");
+    command.add_option("--table-file", options->table_file, "FILE",
+                       "The table of entries (default: /etc/vmdktab)");
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

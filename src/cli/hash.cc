@@ -51,18 +51,16 @@ void run(const HashOptions& options) {
 
 }  // namespace
 
-void add_hash_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("hash", "Hash the disk, as if it were a raw file");
+void add_hash_command(Command& app) {
+    Command command = app.add_command("hash", "Hash the disk, as if it were a raw file");
     const auto options = std::make_shared<HashOptions>();
     add_image_options(command, options->image);
     add_overlay_to_read(command, options->overlay);
-    command
-        .add_option("--algorithm", options->algorithms,
-                    "md5, sha1 or sha256, or several with commas (default: sha256)")
-        ->type_name("LIST");
+    command.add_option("--algorithm", options->algorithms, "LIST",
+                       "md5, sha1 or sha256, or several with commas (default: sha256)");
     add_progress_option(command, options->progress);
     command.add_flag("--json", options->json, "Print one JSON object");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -24,39 +24,28 @@ std::optional<Strategy> strategy_for(const PlanShapeOptions& options) {
 
 }  // namespace
 
-void add_place_options(CLI::App& command, ImageOptions& options) {
-    command.add_option("IMAGE", options.image, "The image: its descriptor, such as web.vmdk")->required();
+void add_place_options(Command& command, ImageOptions& options) {
+    command.add_argument("IMAGE", options.image, "The image: its descriptor, such as web.vmdk").required();
     add_opening_options(command, options);
 }
 
-void add_opening_options(CLI::App& command, ImageOptions& options) {
-    command
-        .add_option("--allow-path", options.open.allow_paths,
-                    "Extent files may lie below DIR too, besides the image's own directory (repeatable)")
-        ->type_name("DIR")
-        ->expected(1)
-        ->allow_extra_args(false)
-        ->take_all();
-    command
-        .add_option("--search-dir", options.chain.search_dirs,
-                    "Parents of a snapshot are looked for in DIR too, and may be opened there (repeatable)")
-        ->type_name("DIR")
-        ->expected(1)
-        ->allow_extra_args(false)
-        ->take_all();
+void add_opening_options(Command& command, ImageOptions& options) {
+    command.add_option("--allow-path", options.open.allow_paths, "DIR",
+                       "Extent files may lie below DIR too, besides the image's own directory (repeatable)");
+    command.add_option(
+        "--search-dir", options.chain.search_dirs, "DIR",
+        "Parents of a snapshot are looked for in DIR too, and may be opened there (repeatable)");
     command.add_flag("--allow-devices", options.open.allow_devices, "Extents may be block devices");
-    command
-        .add_option("--layer", options.chain.layer,
-                    "An older state of a snapshot chain: 1 is the parent, 2 its parent, and so on")
-        ->type_name("N");
+    command.add_option("--layer", options.chain.layer, "N",
+                       "An older state of a snapshot chain: 1 is the parent, 2 its parent, and so on");
 }
 
-void add_image_options(CLI::App& command, ImageOptions& options) {
+void add_image_options(Command& command, ImageOptions& options) {
     add_place_options(command, options);
     add_reading_options(command, options);
 }
 
-void add_reading_options(CLI::App& command, ImageOptions& options) {
+void add_reading_options(Command& command, ImageOptions& options) {
     command.add_flag(
         "--allow-short", options.chain.read.allow_short,
         "Where an extent's file ends too early, make the missing tail unreadable instead of refusing");
@@ -68,23 +57,20 @@ void add_reading_options(CLI::App& command, ImageOptions& options) {
                      "Where the image is damaged, make that part unreadable instead of refusing");
 }
 
-void add_plan_options(CLI::App& command, PlanShapeOptions& options) {
-    command
-        .add_option("--name", options.name, "Name of the device (default: the image's name without .vmdk)")
-        ->type_name("NAME");
+void add_plan_options(Command& command, PlanShapeOptions& options) {
+    command.add_option("--name", options.name, "NAME",
+                       "Name of the device (default: the image's name without .vmdk)");
     command.add_flag("--in-place", options.in_place, "Writable: writes go straight into the image's files");
     command
         .add_option(
-            "--strategy", options.strategy,
+            "--strategy", options.strategy, "STRATEGY",
             "How to show the disk: auto, linear (a line for each run), exceptions (of a snapshot, one for "
             "each grain) or materialise (a copy)")
-        ->type_name("STRATEGY")
-        ->check(CLI::IsMember({"auto", "linear", "exceptions", "materialise"}).description(""));
+        .one_of({"auto", "linear", "exceptions", "materialise"});
     command
-        .add_option("--sector-size", options.sector_size,
+        .add_option("--sector-size", options.sector_size, "BYTES",
                     "Logical sector of the disk, 512 or 4096 (default: what the image says)")
-        ->type_name("BYTES")
-        ->check(CLI::IsMember({512, 4096}).description(""));
+        .one_of({512, 4096});
 }
 
 OpenRules open_rules(const ImageOptions& options) {

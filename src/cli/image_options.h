@@ -2,11 +2,11 @@
 // takes an IMAGE.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+#include "cli/command.h"
 
 #include "files/confined_opener.h"
 #include "plan/plan.h"
@@ -21,16 +21,16 @@ struct ImageOptions {
     bool allow_damaged = false;  ///< damaged runs become unreadable instead of refusing
 };
 /// Where an image's files may lie, and which layer of it.
-void add_opening_options(CLI::App& command, ImageOptions& options);
+void add_opening_options(Command& command, ImageOptions& options);
 
 /// How it is read.
-void add_reading_options(CLI::App& command, ImageOptions& options);
+void add_reading_options(Command& command, ImageOptions& options);
 
 /// Which image, where its files may lie, and which layer of it.
-void add_place_options(CLI::App& command, ImageOptions& options);
+void add_place_options(Command& command, ImageOptions& options);
 
 /// Those, and how it is read.
-void add_image_options(CLI::App& command, ImageOptions& options);
+void add_image_options(Command& command, ImageOptions& options);
 
 /// The options that shape the plan: alike on attach and table.
 struct PlanShapeOptions {
@@ -40,7 +40,7 @@ struct PlanShapeOptions {
     std::uint32_t sector_size = 0;  ///< 0: what the DDB or the GPT says
     bool spread = true;             ///< a large file on several loop devices
 };
-void add_plan_options(CLI::App& command, PlanShapeOptions& options);
+void add_plan_options(Command& command, PlanShapeOptions& options);
 
 /// An image with its disk.
 struct OpenImage {

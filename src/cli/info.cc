@@ -148,13 +148,13 @@ void run(const InfoOptions& options) {
 
 }  // namespace
 
-void add_info_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("info", "Show what an image's descriptor says");
+void add_info_command(Command& app) {
+    Command command = app.add_command("info", "Show what an image's descriptor says");
     const auto options = std::make_shared<InfoOptions>();
     add_image_options(command, options->image);
     command.add_flag("--chain", options->chain, "Show the parents of a snapshot too, down to the base");
     command.add_flag("--json", options->json, "Print one JSON object; with --chain an array of them");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

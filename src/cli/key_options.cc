@@ -64,21 +64,13 @@ bool has_terminal() { return UniqueFd(::open("/dev/tty", O_RDWR | O_CLOEXEC | O_
 
 }  // namespace
 
-void add_key_options(CLI::App& command, KeyOptions& options) {
-    command
-        .add_option("--key-file", options.file,
-                    "Key of the encrypted volumes, or their passphrase, in FILE; '-' is standard input")
-        ->type_name("FILE");
-    command.add_option("--key-fd", options.descriptor, "The same, from an open file descriptor")
-        ->type_name("N");
-    command
-        .add_option(
-            "--key", options.of_volumes,
-            "VOLUME=FILE: the key of one volume, by its name, partition number, VG/LV or path (repeatable)")
-        ->type_name("PAIR")
-        ->expected(1)
-        ->allow_extra_args(false)
-        ->take_all();
+void add_key_options(Command& command, KeyOptions& options) {
+    command.add_option("--key-file", options.file, "FILE",
+                       "Key of the encrypted volumes, or their passphrase, in FILE; '-' is standard input");
+    command.add_option("--key-fd", options.descriptor, "N", "The same, from an open file descriptor");
+    command.add_option(
+        "--key", options.of_volumes, "PAIR",
+        "VOLUME=FILE: the key of one volume, by its name, partition number, VG/LV or path (repeatable)");
 }
 
 Keys keys_of(const KeyOptions& options, bool may_ask) {

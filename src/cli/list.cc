@@ -148,7 +148,7 @@ void print_as_text(const std::vector<AttachedDisk>& disks, unsigned low_percent,
 }
 
 unsigned low_percent_for(const ListOptions& options) {
-    if (!options.wait_low || *options.wait_low == "true") return default_low_percent;
+    if (!options.wait_low || *options.wait_low == flag_without_value) return default_low_percent;
     const std::string& text = *options.wait_low;
     unsigned percent = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), percent);
@@ -183,16 +183,14 @@ void run(const ListOptions& options) {
 
 }  // namespace
 
-void add_list_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("list", "Show what is attached: images, devices, loops, mounts");
+void add_list_command(Command& app) {
+    Command command = app.add_command("list", "Show what is attached: images, devices, loops, mounts");
     const auto options = std::make_shared<ListOptions>();
     command.add_flag("--json", options->json, "Print a JSON array");
-    command
-        .add_flag("--wait-low", options->wait_low,
-                  "Wait until an overlay is used to PERCENT (90) or has next to no room left, or none is "
-                  "attached any more")
-        ->option_text("[=PERCENT]");
-    command.callback([options] { run(*options); });
+    command.add_flag("--wait-low", options->wait_low, "PERCENT",
+                     "Wait until an overlay is used to PERCENT (90) or has next to no room left, or none is "
+                     "attached any more");
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

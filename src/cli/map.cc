@@ -210,15 +210,15 @@ void run(const MapOptions& options) {
 
 }  // namespace
 
-void add_map_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("map", "Show where every byte of the disk is stored");
+void add_map_command(Command& app) {
+    Command command = app.add_command("map", "Show where every byte of the disk is stored");
     const auto options = std::make_shared<MapOptions>();
     add_image_options(command, options->image);
     add_overlay_to_read(command, options->overlay);
     command.add_flag("--deep", options->deep,
                      "Read every compressed grain; those that do not inflate are unreadable");
     command.add_flag("--json", options->json, "Print a JSON array, one object a run, in bytes");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -137,9 +137,9 @@ Plan plan_to_mount(const MountCommandOptions& options, OpenImage& opened,
 }
 
 // What stands on the command line, and what became of it.
-class Command {
+class MountCommand {
   public:
-    Command(const MountCommandOptions& options, Kernel& kernel) : options_(options), kernel_(kernel) {
+    MountCommand(const MountCommandOptions& options, Kernel& kernel) : options_(options), kernel_(kernel) {
         for (const DmInfo& device : kernel.list_devices()) taken_names_.push_back(device.name);
         attached_ = list_attached(kernel);
         for (std::size_t i = 0; i < options.words.size(); i += 2) {
@@ -254,7 +254,7 @@ void run(const MountCommandOptions& options) {
     const MountOptions mount_options = mount_options_of(options);
     LinuxKernel kernel(options.no_udev ? UdevUse::off : UdevUse::automatic);
     const SignalDelay delay;
-    Command command(options, kernel);
+    MountCommand command(options, kernel);
     check_directories(command.requests(), kernel);
 
     const MountGuard mount_guard;
@@ -271,39 +271,33 @@ void run(const MountCommandOptions& options) {
 
 }  // namespace
 
-void add_mount_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("mount", "Mount file systems of images, read-only by default");
+void add_mount_command(Command& app) {
+    Command command = app.add_command("mount", "Mount file systems of images, read-only by default");
     const auto options = std::make_shared<MountCommandOptions>();
     command
-        .add_option(
+        .add_argument(
             "IMAGE[:VOLUME] DIR", options->words,
             "What is mounted where, as often as needed. VOLUME is a partition's number, VG/LV, LABEL=... "
             "or UUID=...; without it the image's only file system")
-        ->required();
+        .required();
     add_opening_options(command, options->image);
     add_reading_options(command, options->image);
     add_plan_options(command, options->shape);
     add_overlay_options(command, options->overlay);
     add_key_options(command, options->keys);
     command.add_flag("--rw", options->writable, "Writable; with --scratch, --overlay or --in-place");
-    command.add_option("-o,--options", options->options, "Options as in mount -o, besides the safe ones")
-        ->type_name("OPTIONS")
-        ->expected(1)
-        ->allow_extra_args(false)
-        ->take_all();
-    command.add_option("-t,--type", options->type, "The driver, instead of the one for what is found")
-        ->type_name("TYPE");
-    command
-        .add_option("--owner", options->owner,
-                    "USER or USER:GROUP whose the files are to be, where the file system knows no owners")
-        ->type_name("USER");
-    command.add_option("--mode", options->mode, "Permissions of the files, such as 640, likewise")
-        ->type_name("MODE");
+    command.add_option("-o,--options", options->options, "OPTIONS",
+                       "Options as in mount -o, besides the safe ones");
+    command.add_option("-t,--type", options->type, "TYPE",
+                       "The driver, instead of the one for what is found");
+    command.add_option("--owner", options->owner, "USER",
+                       "USER or USER:GROUP whose the files are to be, where the file system knows no owners");
+    command.add_option("--mode", options->mode, "MODE", "Permissions of the files, such as 640, likewise");
     add_preparation_options(command, options->preparation);
     command.add_flag("--no-udev", options->no_udev,
                      "Do not wait for udev; make the nodes in /dev/mapper directly");
     command.add_flag("--json", options->json, "Print a JSON array of what was mounted");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -7,12 +7,11 @@
 
 namespace vmdkdm {
 
-void add_overlay_to_read(CLI::App& command, OverlayToRead& options, bool required) {
+void add_overlay_to_read(Command& command, OverlayToRead& options, bool required) {
     command
-        .add_option("--overlay", options.file,
+        .add_option("--overlay", options.file, "FILE",
                     "Show the disk with what was written to this overlay (see attach)")
-        ->type_name("FILE")
-        ->required(required);
+        .required(required);
     command.add_flag("--accept-touched", options.accept_touched,
                      "Accept an overlay although a file of the image has another time than when it was made");
 }

@@ -1,9 +1,9 @@
 // An image seen through an overlay, without the kernel: alike on all commands that read a disk.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
+#include "cli/command.h"
 
 #include "cli/image_options.h"
 #include "cli/output.h"
@@ -17,7 +17,7 @@ struct OverlayToRead {
     bool accept_touched = false;
 };
 /// --overlay and --accept-touched.
-void add_overlay_to_read(CLI::App& command, OverlayToRead& options, bool required = false);
+void add_overlay_to_read(Command& command, OverlayToRead& options, bool required = false);
 
 /// An overlay that nobody attaches or changes while this is there.
 struct OverlayOnImage {

@@ -296,52 +296,51 @@ void merge(const MergeOptions& options) {
 
 // ------------------------------------------------------------------------------------------------------------
 
-void add_file_options(CLI::App& command, FileOptions& options) {
-    command.add_option("FILE", options.file, "The overlay")->required();
+void add_file_options(Command& command, FileOptions& options) {
+    command.add_argument("FILE", options.file, "The overlay").required();
     command.add_flag("--json", options.json, "Print one JSON object");
 }
 
-void add_info(CLI::App& overlay) {
-    CLI::App& command =
-        *overlay.add_subcommand("info", "Show what an overlay belongs to, and which bytes it changes");
+void add_info(Command& overlay) {
+    Command command =
+        overlay.add_command("info", "Show what an overlay belongs to, and which bytes it changes");
     const auto options = std::make_shared<FileOptions>();
     add_file_options(command, *options);
-    command.callback([options] { show(*options); });
+    command.on_run([options] { show(*options); });
 }
 
-void add_discard(CLI::App& overlay) {
-    CLI::App& command =
-        *overlay.add_subcommand("discard", "Throw away what was written to an overlay; it can be used again");
+void add_discard(Command& overlay) {
+    Command command =
+        overlay.add_command("discard", "Throw away what was written to an overlay; it can be used again");
     const auto options = std::make_shared<FileOptions>();
     add_file_options(command, *options);
-    command.callback([options] { discard(*options); });
+    command.on_run([options] { discard(*options); });
 }
 
-void add_merge_to(CLI::App& overlay) {
-    CLI::App& command = *overlay.add_subcommand(
-        "merge-to", "Write the image with the changes, or the changes, to a new file");
+void add_merge_to(Command& overlay) {
+    Command command =
+        overlay.add_command("merge-to", "Write the image with the changes, or the changes, to a new file");
     const auto options = std::make_shared<MergeOptions>();
     add_image_options(command, options->image);
-    command.add_option("OUT", options->output.path, "The file to make")->required();
+    command.add_argument("OUT", options->output.path, "The file to make").required();
     add_overlay_to_read(command, options->overlay, /*required=*/true);
     command
-        .add_option("--format", options->format,
+        .add_option("--format", options->format, "FORMAT",
                     "raw (the whole disk) or vmdk-delta (a snapshot of IMAGE with the changes only)")
-        ->type_name("FORMAT")
-        ->check(CLI::IsMember({"raw", "vmdk-delta"}).description(""));
+        .one_of({"raw", "vmdk-delta"});
     add_output_options(command, options->output, "Replace OUT when it exists");
     add_hash_option(command, options->hashes);
     add_progress_option(command, options->progress);
     command.add_flag("--json", options->json, "Print one JSON object instead of the path");
-    command.callback([options] { merge(*options); });
+    command.on_run([options] { merge(*options); });
 }
 
 }  // namespace
 
-void add_overlay_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand(
+void add_overlay_command(Command& app) {
+    Command command = app.add_command(
         "overlay", "Show, discard or write out what was written to an overlay (see attach --overlay)");
-    command.require_subcommand(1);
+    command.require_command();
     add_info(command);
     add_discard(command);
     add_merge_to(command);

@@ -20,9 +20,6 @@
 namespace vmdkdm {
 namespace {
 
-// What CLI11 gives for a flag without a value.
-constexpr const char* no_size = "true";
-
 std::string now_as_text() {
     const std::time_t now = std::time(nullptr);
     std::tm parts = {};
@@ -110,7 +107,8 @@ Bytes available_memory() {
 
 Bytes scratch_size(const std::string& wanted, Sectors capacity) {
     const Bytes whole_disk = whole_disk_limit(capacity, default_overlay_chunk);
-    if (wanted != no_size) return usable_limit(parse_size(wanted, "--scratch"), default_overlay_chunk);
+    if (wanted != flag_without_value)
+        return usable_limit(parse_size(wanted, "--scratch"), default_overlay_chunk);
     const Bytes half(available_memory().count() / 2);
     return half < whole_disk ? usable_limit(half, default_overlay_chunk) : whole_disk;
 }
@@ -125,26 +123,22 @@ FilePtr make_scratch(Bytes size) {
 
 }  // namespace
 
-void add_overlay_options(CLI::App& command, OverlayOptions& options) {
-    CLI::Option* const in_place = command.get_option("--in-place");
-    CLI::Option* const file =
+void add_overlay_options(Command& command, OverlayOptions& options) {
+    const Option in_place = command.option("--in-place");
+    const Option file =
         command
             .add_option(
-                "--overlay", options.file,
+                "--overlay", options.file, "FILE",
                 "Writable: writes go to FILE, which is made when it is missing and can be attached again")
-            ->type_name("FILE")
-            ->excludes(in_place);
+            .excludes(in_place);
+    command.add_option("--overlay-size", options.size, "SIZE",
+                       "How large the overlay may become, such as 10G (default: as large as the disk)");
     command
-        .add_option("--overlay-size", options.size,
-                    "How large the overlay may become, such as 10G (default: as large as the disk)")
-        ->type_name("SIZE");
-    command
-        .add_flag("--scratch", options.scratch,
+        .add_flag("--scratch", options.scratch, "SIZE",
                   "Writable: writes go to memory, at most SIZE (default: half of what is free), and are lost "
                   "at detach")
-        ->option_text("[=SIZE]")
-        ->excludes(file)
-        ->excludes(in_place);
+        .excludes(file)
+        .excludes(in_place);
     command.add_flag("--accept-touched", options.accept_touched,
                      "Accept an overlay although a file of the image has another time than when it was made");
 }

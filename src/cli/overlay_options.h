@@ -1,9 +1,9 @@
 // Where what is written to a disk goes, instead of into the image: alike on attach and table.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
+#include "cli/command.h"
 
 #include "cli/image_options.h"
 #include "overlay/overlay_file.h"
@@ -18,7 +18,7 @@ struct OverlayOptions {
     bool accept_touched = false;
 };
 /// On a command that has the options that shape a plan.
-void add_overlay_options(CLI::App& command, OverlayOptions& options);
+void add_overlay_options(Command& command, OverlayOptions& options);
 
 /// The overlay that the user asks for, whole and locked. A file that was made for it goes again with this
 /// object unless it is kept.

@@ -7,11 +7,9 @@
 
 namespace vmdkdm {
 
-void add_preparation_options(CLI::App& command, PreparationOptions& options) {
-    command
-        .add_option("--run-dir", options.run_dir,
-                    "Where exception stores are written (default: /run/vmdk-dm)")
-        ->type_name("DIR");
+void add_preparation_options(Command& command, PreparationOptions& options) {
+    command.add_option("--run-dir", options.run_dir, "DIR",
+                       "Where exception stores are written (default: /run/vmdk-dm)");
     add_cache_options(command, options.cache_dir);
     add_progress_option(command, options.progress);
 }

@@ -2,9 +2,9 @@
 // mapped where it lies, and choose a plan that can be carried out on this machine.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
+#include "cli/command.h"
 
 #include "attach/attach.h"
 #include "cli/image_options.h"
@@ -20,7 +20,7 @@ struct PreparationOptions {
     std::string progress = "auto";
 };
 /// --run-dir, --cache-dir and --progress.
-void add_preparation_options(CLI::App& command, PreparationOptions& options);
+void add_preparation_options(Command& command, PreparationOptions& options);
 
 /// Inflates or copies into the cache what must be; adds a note when something was written.
 std::optional<CopyStep> copy_first(const PreparationOptions& options, const PlanShapeOptions& shape,

@@ -29,12 +29,11 @@ std::string clock_time(std::uint64_t seconds) {
 
 }  // namespace
 
-void add_progress_option(CLI::App& command, std::string& when) {
+void add_progress_option(Command& command, std::string& when) {
     command
-        .add_option("--progress", when,
+        .add_option("--progress", when, "FORM",
                     "Progress on standard error: auto (text on a terminal), text, none or json")
-        ->type_name("FORM")
-        ->check(CLI::IsMember({"auto", "text", "none", "json"}).description(""));
+        .one_of({"auto", "text", "none", "json"});
 }
 
 ProgressReport::ProgressReport(const std::string& when)

@@ -2,16 +2,16 @@
 // no result.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <string>
+#include "cli/command.h"
 
 #include "compact/progress.h"
 
 namespace vmdkdm {
 
 /// --progress, alike on all commands that take it.
-void add_progress_option(CLI::App& command, std::string& when);
+void add_progress_option(Command& command, std::string& when);
 
 /// Also stops the work when a signal waits (see SignalDelay).
 class ProgressReport : public Progress {

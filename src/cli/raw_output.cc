@@ -26,16 +26,14 @@ std::string checksum_line(const Digest& digest, const std::string& path) {
 
 }  // namespace
 
-void add_output_options(CLI::App& command, OutputOptions& options, const std::string& what_force_does) {
+void add_output_options(Command& command, OutputOptions& options, const std::string& what_force_does) {
     command.add_flag("--force", options.force, what_force_does);
     command.add_flag("--no-sync", options.no_sync, "Do not wait until OUT is on the disk");
 }
 
-void add_hash_option(CLI::App& command, std::optional<std::string>& hashes) {
-    command
-        .add_option("--hash", hashes,
-                    "Hash the disk in the same pass: md5, sha1 or sha256, or several with commas")
-        ->type_name("LIST");
+void add_hash_option(Command& command, std::optional<std::string>& hashes) {
+    command.add_option("--hash", hashes, "LIST",
+                       "Hash the disk in the same pass: md5, sha1 or sha256, or several with commas");
 }
 
 std::vector<FileIdentity> files_of_chain(const ImageOptions& options, const OpenImage& opened) {

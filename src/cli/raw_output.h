@@ -20,9 +20,9 @@ struct OutputOptions {
     bool no_sync = false;
 };
 /// --force and --no-sync.
-void add_output_options(CLI::App& command, OutputOptions& options, const std::string& what_force_does);
+void add_output_options(Command& command, OutputOptions& options, const std::string& what_force_does);
 /// --hash
-void add_hash_option(CLI::App& command, std::optional<std::string>& hashes);
+void add_hash_option(Command& command, std::optional<std::string>& hashes);
 
 /// Of a new file, less the umask.
 inline constexpr mode_t usual_mode = 0666;

@@ -91,15 +91,11 @@ std::string joined(const std::vector<std::string>& differences) {
 
 }  // namespace
 
-void add_seal_options(CLI::App& command, SealOptions& options) {
-    command
-        .add_option("--seal", options.seal,
-                    "Make CERT: the SHA-256 of every file of the image and of its disk, as they are now")
-        ->type_name("CERT");
-    command
-        .add_option("--require-seal", options.require,
-                    "Refuse unless every file of the image is what CERT says")
-        ->type_name("CERT");
+void add_seal_options(Command& command, SealOptions& options) {
+    command.add_option("--seal", options.seal, "CERT",
+                       "Make CERT: the SHA-256 of every file of the image and of its disk, as they are now");
+    command.add_option("--require-seal", options.require, "CERT",
+                       "Refuse unless every file of the image is what CERT says");
 }
 
 std::unique_ptr<OutputFile> seal(const SealOptions& options, const ImageOptions& image_options,

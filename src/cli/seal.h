@@ -1,10 +1,10 @@
 // attach --seal and --require-seal: what the files of an image hold, before anything of it is attached.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
 #include <string>
+#include "cli/command.h"
 
 #include "cli/certificate.h"
 #include "cli/image_options.h"
@@ -17,7 +17,7 @@ struct SealOptions {
     std::optional<std::string> seal;     ///< the certificate to make
     std::optional<std::string> require;  ///< the certificate that the image must match
 };
-void add_seal_options(CLI::App& command, SealOptions& options);
+void add_seal_options(Command& command, SealOptions& options);
 
 /// Hashes the image's open files, which are those that will be attached. Returns the certificate to make, all
 /// written but without its name yet; null when none is to be made. Throws Error: changed when the image is

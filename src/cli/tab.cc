@@ -26,8 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void add_table_file(CLI::App& command, std::string& file) {
-    command.add_option("--table-file", file, "The table (default: /etc/vmdktab)")->type_name("FILE");
+void add_table_file(Command& command, std::string& file) {
+    command.add_option("--table-file", file, "FILE", "The table (default: /etc/vmdktab)");
 }
 
 // check -----------------------------------------------------------------------------------------------------
@@ -158,34 +158,32 @@ void add(const AddOptions& options) {
 
 }  // namespace
 
-void add_tab_command(CLI::App& app) {
-    CLI::App& tab =
-        *app.add_subcommand("tab", "Check vmdktab(5), the table of what is attached at boot, or add to it");
-    tab.require_subcommand(1);
+void add_tab_command(Command& app) {
+    Command tab =
+        app.add_command("tab", "Check vmdktab(5), the table of what is attached at boot, or add to it");
+    tab.require_command();
     {
-        CLI::App& command =
-            *tab.add_subcommand("check", "List everything that is wrong with the table, by its lines");
+        Command command =
+            tab.add_command("check", "List everything that is wrong with the table, by its lines");
         const auto options = std::make_shared<CheckOptions>();
         add_table_file(command, options->table_file);
         command.add_flag("--json", options->json, "Print one JSON object");
-        command.callback([options] { check(*options); });
+        command.on_run([options] { check(*options); });
     }
     {
-        CLI::App& command = *tab.add_subcommand("add", "Append a line for an image; print it");
+        Command command = tab.add_command("add", "Append a line for an image; print it");
         const auto options = std::make_shared<AddOptions>();
-        command.add_option("IMAGE", options->image, "The image: its descriptor, such as web.vmdk")
-            ->required();
-        command
-            .add_option("--name", options->name,
-                        "Name of the device (default: the image's name without .vmdk)")
-            ->type_name("NAME");
-        command.add_option("-o,--options", options->options, "Options as in vmdktab(5), separated by commas")
-            ->type_name("OPTIONS");
+        command.add_argument("IMAGE", options->image, "The image: its descriptor, such as web.vmdk")
+            .required();
+        command.add_option("--name", options->name, "NAME",
+                           "Name of the device (default: the image's name without .vmdk)");
+        command.add_option("-o,--options", options->options, "OPTIONS",
+                           "Options as in vmdktab(5), separated by commas");
         command.add_flag(
             "--by-uuid", options->by_uuid,
             "Name the image by the UUID of its file system, for a disk that is plugged in later");
         add_table_file(command, options->table_file);
-        command.callback(
+        command.on_run(
             [options] { with_context(concat("cannot add '", options->image, "'"), [&] { add(*options); }); });
     }
     add_tab_initrd_command(tab);

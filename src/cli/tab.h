@@ -1,10 +1,10 @@
 // The subcommands of `vmdk-dm tab` that no person calls, and that --help does not list.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "cli/command.h"
 
 namespace vmdkdm {
 
-void add_tab_initrd_command(CLI::App& tab);
+void add_tab_initrd_command(Command& tab);
 
 }  // namespace vmdkdm

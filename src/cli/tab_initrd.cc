@@ -34,13 +34,13 @@ void run(const InitrdOptions& options) {
 
 }  // namespace
 
-void add_tab_initrd_command(CLI::App& tab) {
-    CLI::App& command = *tab.add_subcommand("initrd", "The table of an initramfs, for its scripts");
-    command.group("");
+void add_tab_initrd_command(Command& tab) {
+    Command command = tab.add_command("initrd", "The table of an initramfs, for its scripts");
+    command.hide();
     const auto options = std::make_shared<InitrdOptions>();
-    command.add_option("--command-line", options->command_line, "The kernel's")->type_name("TEXT");
-    command.add_option("--table-file", options->table_file, "The table")->type_name("FILE");
-    command.callback([options] { run(*options); });
+    command.add_option("--command-line", options->command_line, "TEXT", "The kernel's");
+    command.add_option("--table-file", options->table_file, "FILE", "The table");
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -170,9 +170,8 @@ void run(const TableOptions& options) {
 
 }  // namespace
 
-void add_table_command(CLI::App& app) {
-    CLI::App& command =
-        *app.add_subcommand("table", "Show the loops, devices and tables that attach would make");
+void add_table_command(Command& app) {
+    Command command = app.add_command("table", "Show the loops, devices and tables that attach would make");
     const auto options = std::make_shared<TableOptions>();
     add_image_options(command, options->image);
     add_plan_options(command, options->shape);
@@ -180,13 +179,13 @@ void add_table_command(CLI::App& app) {
     add_cache_options(command, options->cache_dir);
     command.add_flag("--deep", options->deep,
                      "Read every compressed grain; those that do not inflate are unreadable");
-    CLI::Option* json = command.add_flag("--json", options->json, "Print one JSON object");
+    const Option json = command.add_flag("--json", options->json, "Print one JSON object");
     command
         .add_flag(
             "--concise", options->concise,
             "Print what 'dmsetup create --concise' and dm-mod.create= take; the loops it needs go to stderr")
-        ->excludes(json);
-    command.callback([options] { run(*options); });
+        .excludes(json);
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -1,6 +1,5 @@
 #include "cli/table_entry.h"
 
-#include <algorithm>
 #include <filesystem>
 
 #include "base/concat.h"
@@ -12,14 +11,16 @@
 namespace vmdkdm {
 namespace {
 
-// CLI11 takes the words from the back.
-void parse(CLI::App& app, std::vector<std::string> arguments) {
-    std::reverse(arguments.begin(), arguments.end());
-    app.parse(std::move(arguments));
+AttachCommandOptions parse(std::vector<std::string> words) {
+    Program program;
+    AttachCommandOptions options;
+    add_attach_options(program.top(), options);
+    program.run(std::move(words));
+    return options;
 }
 
-std::string words_of(const CLI::ParseError& error, const TabOption& option) {
-    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr)
+std::string words_of(const WordsError& error, const TabOption& option) {
+    if (!error.unknown.empty())
         return concat("unknown option '", option.name,
                       "' (expected one of vmdk-dm attach, without '--', or of "
                       "vmdktab(5))");
@@ -28,12 +29,9 @@ std::string words_of(const CLI::ParseError& error, const TabOption& option) {
 
 // One by one, so that it is known which is wrong.
 void check_option(const TabEntry& entry, const TabOption& option) {
-    CLI::App app;
-    AttachCommandOptions ignored;
-    add_attach_options(app, ignored);
     try {
-        parse(app, {attach_argument(entry, option, ""), "/image"});
-    } catch (const CLI::ParseError& error) {
+        parse({attach_argument(entry, option, ""), "/image"});
+    } catch (const WordsError& error) {
         entry.fail(option.offset, printable(words_of(error, option)));
     }
 }
@@ -43,16 +41,12 @@ void check_option(const TabEntry& entry, const TabOption& option) {
 AttachCommandOptions attach_options_of(const TabEntry& entry, const std::string& device_directory) {
     for (const TabOption& option : entry.options)
         if (!is_boot_word(option.name)) check_option(entry, option);
-    CLI::App app;
-    AttachCommandOptions options;
-    add_attach_options(app, options);
     try {
-        parse(app, attach_arguments(entry, device_directory));
-    } catch (const CLI::ParseError& error) {
+        return parse(attach_arguments(entry, device_directory));
+    } catch (const WordsError& error) {
         entry.fail(entry.options.empty() ? entry.name_offset : entry.options.front().offset,
                    printable(error.what()));
     }
-    return options;
 }
 
 std::string device_directory_of(const TabEntry& entry) {

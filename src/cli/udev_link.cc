@@ -20,13 +20,13 @@ void run(const std::string& sysfs) {
 
 }  // namespace
 
-void add_udev_link_command(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("udev-link", "Name udev's link to a partition");
-    command.group("");
+void add_udev_link_command(Command& app) {
+    Command command = app.add_command("udev-link", "Name udev's link to a partition");
+    command.hide();
     const auto sysfs = std::make_shared<std::string>();
-    command.add_option("SYSFS", *sysfs, "Directory of the device, such as /sys/devices/virtual/block/dm-1")
-        ->required();
-    command.callback([sysfs] { run(*sysfs); });
+    command.add_argument("SYSFS", *sysfs, "Directory of the device, such as /sys/devices/virtual/block/dm-1")
+        .required();
+    command.on_run([sysfs] { run(*sysfs); });
 }
 
 }  // namespace vmdkdm

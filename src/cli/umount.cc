@@ -66,17 +66,16 @@ void run(const UmountCommandOptions& options) {
 
 }  // namespace
 
-void add_umount_command(CLI::App& app) {
-    CLI::App& command =
-        *app.add_subcommand("umount", "Unmount, and wait until what mount made for it is gone");
+void add_umount_command(Command& app) {
+    Command command = app.add_command("umount", "Unmount, and wait until what mount made for it is gone");
     const auto options = std::make_shared<UmountCommandOptions>();
     command
-        .add_option("DIR|NAME|IMAGE", options->wanted,
-                    "Directories; or names or images of disks, of which everything is unmounted")
-        ->required();
+        .add_argument("DIR|NAME|IMAGE", options->wanted,
+                      "Directories; or names or images of disks, of which everything is unmounted")
+        .required();
     command.add_flag("--no-udev", options->no_udev, "Do not wait for udev");
     command.add_flag("--json", options->json, "Print a JSON array of what was unmounted");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

@@ -33,19 +33,16 @@ void run(const VerifyCommandOptions& options) {
 
 }  // namespace
 
-void add_verify_command(CLI::App& app) {
-    CLI::App& command =
-        *app.add_subcommand("verify", "Compare the files of a sealed image with its certificate");
+void add_verify_command(Command& app) {
+    Command command = app.add_command("verify", "Compare the files of a sealed image with its certificate");
     const auto options = std::make_shared<VerifyCommandOptions>();
-    command.add_option("CERT", options->certificate, "The certificate that attach --seal made")->required();
-    command
-        .add_option("--image", options->verify.image,
-                    "Where the image is now; its other files are looked for from there")
-        ->type_name("IMAGE");
+    command.add_argument("CERT", options->certificate, "The certificate that attach --seal made").required();
+    command.add_option("--image", options->verify.image, "IMAGE",
+                       "Where the image is now; its other files are looked for from there");
     command.add_flag("--deep", options->verify.deep, "Hash the disk too, not only the files");
     add_progress_option(command, options->progress);
     command.add_flag("--json", options->json, "Print one JSON object");
-    command.callback([options] { run(*options); });
+    command.on_run([options] { run(*options); });
 }
 
 }  // namespace vmdkdm

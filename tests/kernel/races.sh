@@ -42,7 +42,8 @@ all_comes_down
 start_udevd
 install_our_rules
 state_before=$state_at_start
-state_at_start=$(kernel_state)
+kernel_state
+state_at_start=$state
 check "with udevd: $processes processes, $((seconds - seconds / 2)) s"
 "$python" "$here/races.py" "$work/plan" "$work" "$vmdk_dm" $((seconds - seconds / 2)) "$processes" $((seed + 1))
 all_comes_down

@@ -20,7 +20,8 @@ make_stage() {
     dmsetup create "$stage" --verifyudev --table "0 $stage_sectors linear $stage_device 0"
     mke2fs -q -t ext4 -b "${2:-4096}" -O '^has_journal' -E lazy_itable_init=0,nodiscard "/dev/mapper/$stage"
     mount -t ext4 -o errors=continue "/dev/mapper/$stage" "$work/stage"
-    state_at_start=$(kernel_state)
+    kernel_state
+    state_at_start=$state
 }
 
 # stage_becomes TABLE...: lines of a device-mapper table, or a file with them; what is not in use is read anew from then on.

@@ -15,7 +15,8 @@ mkdir "$work/mnt"
 start_udevd
 install_our_rules
 state_before=$state_at_start
-state_at_start=$(kernel_state)
+kernel_state
+state_at_start=$state
 daemon() { pidof systemd-udevd; }
 signal_udevd() {
     local pid

@@ -147,7 +147,7 @@ has_tried_often() {
     done <"/proc/$detacher/status"
     return 1
 }
-wait_until 20 has_tried_often || fail 'detach does not wait'
+wait_until 60 has_tried_often || fail 'detach does not wait'
 is_device vmdkdm-test-disk1p2
 exec {reader}<&-
 wait "$detacher" || fail "detach failed although the process went: $(<"$work/err")"
@@ -190,7 +190,7 @@ exec {answers}<> <(:)
 exec {other_in}> >(exec unshare --mount --propagation private bash -c \
     "mount -o ro ${disk}1p1 $mount_point && echo mounted && read -r _" >&"$answers")
 other=$!
-read -r -t 20 answer <&"$answers" || fail 'the other namespace does not answer'
+read -r -t 60 answer <&"$answers" || fail 'the other namespace does not answer'
 [ "$answer" = mounted ] || fail "the other namespace says: $answer"
 stays detach vmdkdm-test-disk1
 says "mounted at '$mount_point' in the mount namespace of process"

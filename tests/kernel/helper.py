@@ -12,11 +12,14 @@ and a text. Each word and each text ends with a NUL. NAME is the program under t
     unchanged DIRECTORY     no: what has changed since then
     holds FILE EXPRESSION.. no: the file is not JSON, or which expression about it (d) is not true
     same FILE FILE          no: where these files or devices differ
-    run SCRIPT ARGUMENT..   runs a Python script; no: what it said when it failed
+    run SCRIPT ARGUMENT..   runs a Python script, and says what it prints; no: also why it ended
 """
+import contextlib
 import difflib
 import fcntl
+import gc
 import glob
+import io
 import json
 import os
 import struct
@@ -141,17 +144,29 @@ def same(one, other):
 
 def run(script, *arguments):
     """In this process, whose libraries are there already. What it imports from its own directory stays, too."""
+    open_before = set(os.listdir("/proc/self/fd"))
     directory = os.path.dirname(script)
     if directory not in sys.path:
         sys.path.insert(0, directory)
     sys.argv = [script, *arguments]
     with open(script, "rb") as file:
         code = compile(file.read(), script, "exec")
+    good, printed = True, io.StringIO()
     try:
-        exec(code, {"__name__": "__main__", "__file__": script})  # pylint: disable=exec-used
+        with contextlib.redirect_stdout(printed):
+            exec(code, {"__name__": "__main__", "__file__": script})  # pylint: disable=exec-used
     except SystemExit as end:
-        return end.code in (None, 0), str(end.code or "")
-    return True, ""
+        good = end.code in (None, 0)
+        printed.write(str(end.code or ""))
+    except Exception:  # pylint: disable=broad-except
+        good = False
+        printed.write(traceback.format_exc())
+    # A script that ends leaves nothing open; here its files must be closed.
+    gc.collect()
+    for fd in set(os.listdir("/proc/self/fd")) - open_before:
+        with contextlib.suppress(OSError):
+            os.close(int(fd))
+    return good, printed.getvalue()
 
 
 def words():
@@ -177,8 +192,7 @@ def main():
         try:
             good, text = verbs[verb](*arguments)
         except Exception as error:  # pylint: disable=broad-except
-            good, text = False, traceback.format_exc() if verb == "run" else f"{type(error).__name__}: {error}"
-        sys.stdout.flush()
+            good, text = False, f"{type(error).__name__}: {error}"
         answer = f"{'yes' if good else 'no'}\0{text}\0".encode(errors="surrogateescape").replace(b"\0\0", b"\0 \0")
         while answer:
             answer = answer[os.write(answers, answer):]

@@ -98,7 +98,7 @@ print("mapped", flush=True)
 sys.stdin.read()
 ' "$file" >&"$answers")
 mapper=$!
-read -r -t 20 answer <&"$answers" || fail 'the mapping process does not answer'
+read -r -t 60 answer <&"$answers" || fail 'the mapping process does not answer'
 [ "$answer" = mapped ] || fail "the mapping process says: $answer"
 refused 5 "'$file' is open for writing by process $mapper (python3"
 exec {mapper_in}>&- {answers}>&-

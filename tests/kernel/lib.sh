@@ -79,7 +79,7 @@ ask() {
     [ "$verdict" = yes ]
 }
 
-# run_script NAME ARGUMENT...: one of the scripts beside this file.
+# run_script NAME ARGUMENT...: one of the Python scripts beside this file; what it prints is in $answer.
 run_script() { ask run "$here/$1" "${@:2}" || fail "$1 ${*:2}: $answer"; }
 
 # make_images KIND [ARGUMENT...]: see images.py. Expected disks are in $work/expected.
@@ -120,11 +120,19 @@ wait_until() {
     done
 }
 
+# measure_command: how long a command that does next to nothing takes on this machine right now is in $unit_ms. Limits of
+# time are multiples of it, as a machine with much other work is slow.
+measure_command() {
+    unit_ms=$(now_ms)
+    must list
+    unit_ms=$(($(now_ms) - unit_ms))
+}
+
 state_is_as_at_start() { kernel_state && [ "$state" = "$state_at_start" ]; }
 
 # nothing_left AFTER-WHAT [SECONDS]: some of it goes a moment later (deferred removal, AUTOCLEAR).
 nothing_left() {
-    wait_until "${2:-5}" state_is_as_at_start && return
+    wait_until "${2:-30}" state_is_as_at_start && return
     diff <(echo "$state_at_start") <(echo "$state") || true
     dmsetup info -c || true
     fail "something is left after $1"

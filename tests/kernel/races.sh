@@ -9,7 +9,7 @@
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 . "$here/udevd.sh"
-seconds=${2:-40} processes=${3:-5} seed=${4:-4711}
+seconds=${2:-30} processes=${3:-5} seed=${4:-4711}
 start mke2fs mount umount
 make_images small 2
 make_grain_images inner
@@ -32,7 +32,7 @@ all_comes_down() {
         same_bytes "/dev/mapper/vmdkdm-test-$name" "$work/expected/$name"
     done
     must detach --all
-    nothing_left 'all that' 15
+    nothing_left 'all that'
     images_unchanged
 }
 

@@ -18,7 +18,7 @@ SCENARIOS is a JSON list of what everywhere.sh prepares:
     changes   true: a command that fails may have done its work (detach)
 
 Which calls a command makes is found out each time, by a first run under strace; nothing depends on how many there are. Only
-every STRIDE-th of them is hit, from SHIFT on. At the end nothing may be left of any of it: mapped devices and their nodes,
+every STRIDE-th of them is hit, from SHIFT on, and the first of each kind that no scenario before has hit. At the end nothing may be left of any of it: mapped devices and their nodes,
 loop devices, mounts, arrays, semaphores, processes, files. The last line counts what was done.
 """
 import collections
@@ -86,6 +86,7 @@ class Test:
         self.work, self.vmdk_dm = work, vmdk_dm
         self.images = work + "/images"
         self.counts = collections.Counter()
+        self.kinds = set()  # (mode, call) of what was hit
         self.clean = self.state()
         self.sums = self.image_facts()
 
@@ -251,9 +252,16 @@ class Test:
         calls = self.calls(scenario)
         for mode in scenario["modes"]:
             step = stride * scenario.get("every", 1) * (3 if mode == "kill-all" else 1)
-            for call, number in calls[shift % min(step, len(calls))::step]:
+            chosen = calls[shift % min(step, len(calls))::step]
+            # Whatever the stride leaves out, each kind of call is hit somewhere.
+            for call in calls:
+                kind = mode, call[0]
+                if mode != "kill-all" and kind not in self.kinds | {(mode, name) for name, _ in chosen}:
+                    chosen.append(call)
+            for call, number in chosen:
                 if mode == "fail" and (ERRORS[call] is None or call == "mmap"):
                     continue
+                self.kinds.add((mode, call))
                 try:
                     self.hit(scenario, mode, call, number)
                 except Failure as failure:
@@ -274,7 +282,7 @@ def main():
         except Failure as failure:
             sys.exit(f"{scenario['name']}: {failure}")
     print(f"  in all: {test.counts['kill'] + test.counts['kill-all']} kills, {test.counts['fail']} calls that failed"
-          f" ({test.counts['refused']} of them ended the command)")
+          f" ({test.counts['refused']} of them ended the command), of {len({call for _, call in test.kinds})} kinds")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ our_partitions() {
 
 uuid_of() {
     local device inode
-    read -r device inode < <(stat -c '%d %i' "$(descriptor_of "$1")")
+    read -r device inode < <(stat -c '%d %i' "${descriptor[$1]}")
     printf 'VMDK-%x.%x-disk' "$device" "$inode"
 }
 

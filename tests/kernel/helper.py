@@ -142,9 +142,14 @@ def same(one, other):
             at += count
 
 
+def open_descriptors():
+    """But for the one that looks, whose number the next file gets."""
+    return {int(fd) for fd in os.listdir("/proc/self/fd") if os.path.lexists("/proc/self/fd/" + fd)}
+
+
 def run(script, *arguments):
     """In this process, whose libraries are there already. What it imports from its own directory stays, too."""
-    open_before = set(os.listdir("/proc/self/fd"))
+    open_before = open_descriptors()
     directory = os.path.dirname(script)
     if directory not in sys.path:
         sys.path.insert(0, directory)
@@ -163,9 +168,8 @@ def run(script, *arguments):
         printed.write(traceback.format_exc())
     # A script that ends leaves nothing open; here its files must be closed.
     gc.collect()
-    for fd in set(os.listdir("/proc/self/fd")) - open_before:
-        with contextlib.suppress(OSError):
-            os.close(int(fd))
+    for fd in open_descriptors() - open_before:
+        os.close(fd)
     return good, printed.getvalue()
 
 

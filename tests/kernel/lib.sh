@@ -67,6 +67,8 @@ start() {
     # Its memory comes from the heap, which keeps its pages: each new one costs 100 us in the embedded kernel.
     coproc HELPER { MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824 \
         exec "$python" -I -S -B "$here/helper.py" "${vmdk_dm##*/}"; }
+    # No job of the test's, which may wait for all of these. It ends with its input.
+    disown "$HELPER_PID"
     kernel_state
     state_at_start=$state
 }

@@ -34,7 +34,8 @@ remember_images
 # What lvcreate told udev of its volume's first moments goes with the next event, whoever sends it.
 run udevadm trigger --settle
 settled
-state_at_start=$(kernel_state)
+kernel_state
+state_at_start=$state
 remember_system
 
 clones=()

@@ -21,13 +21,12 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import typing
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "generate"))
 # pylint: disable=wrong-import-position
 import random_chain  # noqa: E402
-from run import Difference, check_shape  # noqa: E402
+from run import Difference, check_shape, workshop  # noqa: E402
 from vmdk_writer import SECTOR, SPARSE_WORDS  # noqa: E402
 
 DEADLINE_S = 20
@@ -263,7 +262,7 @@ def main():
 
     failures = refused = 0
     for seed in range(arguments.seed, arguments.seed + arguments.count):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="vmdkdm-test-chain-")).resolve()
+        directory = workshop()
         keep = False
         try:
             refused += check_chain(seed, arguments.program.resolve(), directory, not arguments.unlimited)

@@ -19,7 +19,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 
 import run as chains
 from run import Difference, run_program
@@ -201,7 +200,7 @@ def main():
 
     failures = confirmed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.count):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="vmdkdm-test-overlay-")).resolve()
+        directory = chains.workshop()
         keep = False
         try:
             confirmed += check_overlay(seed, arguments.program.resolve(), directory, has_qemu)

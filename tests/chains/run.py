@@ -38,6 +38,17 @@ class Difference(Exception):
     pass
 
 
+def workshop():
+    """A directory for a chain's files. In memory where there is room: a disk may take 10 ms for each file that goes."""
+    try:
+        memory = os.statvfs("/dev/shm")
+        roomy = memory.f_bavail * memory.f_frsize >= 1 << 30 and os.access("/dev/shm", os.W_OK)
+    except OSError:
+        roomy = False
+    parent = "/dev/shm" if roomy and "TMPDIR" not in os.environ else None
+    return pathlib.Path(tempfile.mkdtemp(prefix="vmdkdm-test-chain-", dir=parent)).resolve()
+
+
 class Files:
     """Open files and inflated grains, by path."""
 
@@ -206,7 +217,7 @@ def main():
 
     failures = confirmed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.count):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="vmdkdm-test-chain-")).resolve()
+        directory = workshop()
         keep = False
         try:
             confirmed += check_chain(seed, arguments.program.resolve(), directory, has_qemu)

@@ -8,6 +8,10 @@ writes TABLE, a device-mapper table that is that device with errors in those pla
 in which no two sectors are alike) that cannot be read then, one a line. BLOCK is how many sectors of a file are read, and
 fail, together: 1 past the page cache, else those of a block of the file system.
 
+    bad_sectors.py chosen FILE FIRST COUNT DEVICE SECTORS
+
+prints the table of a device of so many sectors in which COUNT sectors of the file from FIRST on are bad.
+
     bad_sectors.py compare DEVICE DISK BAD
 
 reads DEVICE past the page cache, in large pieces and then, where one fails, sector by sector: exactly the sectors of BAD
@@ -93,6 +97,20 @@ def plan(directory, disk, seed, count, device, start, block, table, bad):
     print(f"  {len(places_on_device)} bad sectors, {hidden} of them hidden; {len(failing)} sectors of the disk fail")
 
 
+def chosen(path, first, count, device, total):
+    """Prints the table of `device` in which these sectors of a file are bad."""
+    places = sorted(physical + sector - start for sector in range(first, first + count)
+                    for start, physical, length in extents_of(path) if start <= sector < start + length)
+    assert len(places) == count, (places, count)
+    at = 0
+    for place in places:
+        if place > at:
+            print(at, place - at, "linear", device, at)
+        print(place, 1, "error")
+        at = place + 1
+    print(at, total - at, "linear", device, at)
+
+
 def compare(device, disk, bad):
     expected = pathlib.Path(disk).read_bytes()
     failing = {int(line) for line in pathlib.Path(bad).read_text(encoding="ascii").split()}
@@ -133,4 +151,4 @@ def compare(device, disk, bad):
 
 if __name__ == "__main__":
     words = [int(word) if word.isdigit() else word for word in sys.argv[2:]]
-    {"plan": plan, "compare": compare}[sys.argv[1]](*words)
+    {"plan": plan, "chosen": chosen, "compare": compare}[sys.argv[1]](*words)

@@ -63,7 +63,7 @@ same_bytes "$work/read" "$work/expected/no-access"
 
 must detach --all
 nothing_left_but_the_disk() { [ "$(loops_on "$work")" = "$disk" ]; }
-wait_until 5 nothing_left_but_the_disk || fail "loops are left: $(loops_on "$work")"
+wait_until 60 nothing_left_but_the_disk || fail "loops are left: $(loops_on "$work")"
 
 for case in short short-in-sector all-short; do
     check "$case is refused without --allow-short"

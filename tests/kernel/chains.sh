@@ -6,9 +6,7 @@ set -eu
 start mke2fs mount umount
 mkdir "$work/expected" "$work/mnt"
 before=$(now_ms)
-# The embedded kernel is slow at new memory: what is free stays with the process.
-MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=2000000000 \
-    "$python" "$here/chain_images.py" "$images" "$work/expected" 1 15
+run_script chain_images.py "$images" "$work/expected" 1 15
 remember_images
 printf '  images and their sums: %d ms\n' $(($(now_ms) - before))
 

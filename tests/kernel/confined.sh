@@ -31,7 +31,7 @@ find_child() {
 check 'a child that reads an image has no capabilities, no way to new ones, and a filter'
 strace -f -o "$work/strace" -e trace=pread64 -e inject=pread64:delay_enter=1000000 "$vmdk_dm" map "$image" >"$work/out" 2>"$work/err" &
 reader=$!
-wait_until 20 find_child || fail 'no child was seen'
+wait_until 60 find_child || fail 'no child was seen'
 for set in CapInh CapPrm CapEff CapBnd CapAmb; do
     [ "${facts[$set]}" = 0000000000000000 ] || fail "$set of the child is ${facts[$set]}"
 done

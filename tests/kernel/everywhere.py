@@ -18,7 +18,7 @@ SCENARIOS is a JSON list of what everywhere.sh prepares:
     changes   true: a command that fails may have done its work (detach)
 
 Which calls a command makes is found out each time, by a first run under strace; nothing depends on how many there are. Only
-every STRIDE-th of them is hit, from SHIFT on. At the end nothing may be left of any of it: mapped devices and their nodes,
+every STRIDE-th of them is hit, from SHIFT on, and the first of each kind that no scenario before has hit. At the end nothing may be left of any of it: mapped devices and their nodes,
 loop devices, mounts, arrays, semaphores, processes, files. The last line counts what was done.
 """
 import collections
@@ -86,6 +86,7 @@ class Test:
         self.work, self.vmdk_dm = work, vmdk_dm
         self.images = work + "/images"
         self.counts = collections.Counter()
+        self.kinds = set()  # (mode, call) of what was hit
         self.clean = self.state()
         self.sums = self.image_facts()
 
@@ -176,8 +177,9 @@ class Test:
             raise Failure("an image file has changed")
 
     def calls(self, scenario):
-        """(call, its number among those of the same name) of the first process, in order."""
+        """(call, its number among those of the same name) of the first process, in order; and it goes well."""
         self.prepare(scenario)
+        scenario["state"] = collections.Counter(self.state())
         log = self.work + "/strace"
         status, out, err = self.run(scenario["command"], ["strace", "-f", "-o", log, "-e", "trace=" + ",".join(ERRORS)])
         if status != 0:
@@ -235,25 +237,24 @@ class Test:
             raise Failure(f"left by a command that failed: {', '.join(left)}; it said: {err}")
 
     def state_before_hit(self, scenario):
-        """What the commands before it make is there; found out once."""
-        if "state" not in scenario:
-            raise Failure("no state")
+        """What the commands before it make is there."""
         return scenario["state"]
 
     def run_scenario(self, scenario, stride, shift):
         started, before = time.monotonic(), collections.Counter(self.counts)
-        self.prepare(scenario)
-        scenario["state"] = collections.Counter(self.state())
-        status, out, err = self.run(scenario["command"])
-        if status != 0:
-            raise Failure(f"{scenario['name']}: exit status {status} without any fault: {err}{out}")
-        self.recover(scenario)
         calls = self.calls(scenario)
         for mode in scenario["modes"]:
             step = stride * scenario.get("every", 1) * (3 if mode == "kill-all" else 1)
-            for call, number in calls[shift % min(step, len(calls))::step]:
+            chosen = calls[shift % min(step, len(calls))::step]
+            # Whatever the stride leaves out, each kind of call is hit somewhere.
+            for call in calls:
+                kind = mode, call[0]
+                if mode != "kill-all" and kind not in self.kinds | {(mode, name) for name, _ in chosen}:
+                    chosen.append(call)
+            for call, number in chosen:
                 if mode == "fail" and (ERRORS[call] is None or call == "mmap"):
                     continue
+                self.kinds.add((mode, call))
                 try:
                     self.hit(scenario, mode, call, number)
                 except Failure as failure:
@@ -274,7 +275,7 @@ def main():
         except Failure as failure:
             sys.exit(f"{scenario['name']}: {failure}")
     print(f"  in all: {test.counts['kill'] + test.counts['kill-all']} kills, {test.counts['fail']} calls that failed"
-          f" ({test.counts['refused']} of them ended the command)")
+          f" ({test.counts['refused']} of them ended the command), of {len({call for _, call in test.kinds})} kinds")
 
 
 if __name__ == "__main__":

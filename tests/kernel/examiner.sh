@@ -18,7 +18,7 @@ in_ntfs() {
     mount -t ntfs-3g -o loop "$1" "$work/ntfs"
     (cd "$work/ntfs" && eval "$2")
     umount "$work/ntfs"
-    wait_until 10 state_is_as_at_start || fail 'the file system that is being made is still in use'
+    wait_until 60 state_is_as_at_start || fail 'the file system that is being made is still in use'
 }
 
 make_evidence() {

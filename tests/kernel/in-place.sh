@@ -89,19 +89,19 @@ must detach vmdkdm-test-rw
 exec {reader}<&-
 
 check 'refused while a process has mapped a file writable, its descriptor closed'
-coproc "$python" -c '
+exec {answers}<> <(:)
+exec {mapper_in}> >(exec "$python" -c '
 import mmap, sys
 with open(sys.argv[1], "r+b") as file:
     mapping = mmap.mmap(file.fileno(), 4096)
 print("mapped", flush=True)
 sys.stdin.read()
-' "$file"
+' "$file" >&"$answers")
 mapper=$!
-mapper_in=${COPROC[1]}
-read -r -t 20 answer <&"${COPROC[0]}" || fail 'the mapping process does not answer'
+read -r -t 60 answer <&"$answers" || fail 'the mapping process does not answer'
 [ "$answer" = mapped ] || fail "the mapping process says: $answer"
 refused 5 "'$file' is open for writing by process $mapper (python3"
-exec {mapper_in}>&-
+exec {mapper_in}>&- {answers}>&-
 wait "$mapper"
 
 check 'refused while a writable loop device has a file'

@@ -24,14 +24,15 @@ stage_images_unchanged() {
 # bad_sectors NAME SEED COUNT BLOCK: from now on COUNT sectors of the image's data are bad.
 bad_sectors() {
     stage_is_sound
-    "$python" "$here/bad_sectors.py" plan "$work/stage/$1" "$work/expected/$1" "$2" "$3" "$stage_device" 0 "$4" \
+    run_script bad_sectors.py plan "$work/stage/$1" "$work/expected/$1" "$2" "$3" "$stage_device" 0 "$4" \
         "$work/bad-table" "$work/bad"
+    printf '%s' "$answer"
     stage_becomes "$work/bad-table"
     injected=$((injected + $(grep -c error "$work/bad-table")))
 }
 
 reads_exactly() {
-    "$python" "$here/bad_sectors.py" compare "$1" "$2" "$work/bad" >"$work/cmp" 2>&1 || fail "$1: $(<"$work/cmp")"
+    run_script bad_sectors.py compare "$1" "$2" "$work/bad"
 }
 
 # each_way NAME COUNT OPTION...: by the page cache, where blocks of 4 KiB fail together, and past it.
@@ -183,7 +184,7 @@ check 'and what was written before that is there again'
 must attach --overlay "$work/overlay" "$small1/vmdkdm-test-small1.vmdk"
 says "'$work/overlay' is not valid any more: the kernel gave it up when a write to it, or a read of the image below it, failed"
 overlay_is ok 0
-echo 400 408 | "$python" -c 'import sys; print(*range(*map(int, input().split())), sep="\n")' >"$work/bad"
+printf '%s\n' {400..407} >"$work/bad"
 reads_exactly "$disk" "$work/should"
 check 'a write of the whole chunk needs nothing of it, and heals it'
 write_block 16384 12 || fail "a whole chunk: $(<"$work/dd")"

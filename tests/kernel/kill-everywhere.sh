@@ -4,8 +4,8 @@
 #
 #   kill-everywhere.sh VMDK-DM [STRIDE [SHIFT [NAME...]]]
 #
-# STRIDE 1 is the whole sweep, of an hour; CI takes every so many-th call, other ones in each scenario, and all
-# scenarios. NAME: only these scenarios.
+# STRIDE 1 is the whole sweep, of an hour, by hand. CI takes every so many-th call, other ones in each scenario, in all
+# scenarios, and at least one of each kind of call. NAME: only these scenarios.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 . "$here/stack.sh"

@@ -40,7 +40,7 @@ signal_each() {
         if [ "$status" -eq 0 ]; then
             must detach "$name"
             nothing_left "an attach with $1 at $2 $number that went well"
-            grep -q -e "--- $1" "$work/strace" || break
+            [[ $(<"$work/strace") == *"--- $1"* ]] || break
         else
             [ ! -s "$work/out" ] || fail "$1 at $2 $number: stdout says that it is attached, and it is not"
             nothing_left "$1 at $2 $number"

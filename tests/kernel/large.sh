@@ -25,6 +25,7 @@ kernel_memory() {
 # attach_as STRATEGY LIMIT-IN-MIB DEVICE...: with exactly these inner devices.
 attach_as() {
     local strategy=$1 limit=$2 memory before attached compared listed detached took layer before_detach
+    measure_command
     memory=$(kernel_memory)
     before=$(now_ms)
     must attach --strategy "$strategy" "$image"
@@ -32,18 +33,17 @@ attach_as() {
     took=$((($(kernel_memory) - memory) / 1024))
     printed "/dev/mapper/$name"
     for layer in "${@:3}"; do is_device "$name-$layer"; done
-    "$python" "$here/grain_images.py" compare "/dev/mapper/$name" "$work/expected/large" >"$work/cmp" 2>&1 ||
-        fail "$strategy: $(<"$work/cmp")"
+    run_script grain_images.py compare "/dev/mapper/$name" "$work/expected/large"
     compared=$(now_ms)
     must list --json
     listed=$(now_ms)
     json_holds "$work/out" "d[0]['image'] == '$image'" 'len(d) == 1' \
         "sorted(e['path'] for e in d[0]['inner']) == sorted('/dev/mapper/$name-' + e for e in '${*:3}'.split())"
-    [ $((listed - compared)) -lt 3000 ] || fail "list took $((listed - compared)) ms"
+    [ $((listed - compared)) -lt $((3000 + 10 * unit_ms)) ] || fail "list took $((listed - compared)) ms"
     before_detach=$(now_ms)
     must detach "$name"
     detached=$(now_ms)
-    [ $((detached - before_detach)) -lt 5000 ] || fail "detach took $((detached - before_detach)) ms"
+    [ $((detached - before_detach)) -lt $((5000 + 20 * unit_ms)) ] || fail "detach took $((detached - before_detach)) ms"
     nothing_left "$strategy"
     check "$strategy: attach $((attached - before)) ms, $took MiB of the kernel's memory"
     printf '  list %d ms, detach %d ms, compare %d ms\n' $((listed - compared)) $((detached - before_detach)) \

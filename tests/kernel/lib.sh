@@ -5,16 +5,19 @@
 #
 # It calls start, makes its images below $images, checks, and ends with conclude, which fails when an image file has
 # changed or anything is left in the kernel. Its devices are called vmdkdm-test-*; clean-up touches nothing else.
-# Starting a program takes 50 ms and more in the embedded kernel, hence the builtins.
+# Starting a program takes 50 ms and more in the embedded kernel, and a subshell half of that, hence the builtins, and
+# helper.py, which stays and answers what is asked again and again.
 # shellcheck shell=bash
 set -eu
 export LC_ALL=C
 
 here=$(dirname -- "${BASH_SOURCE[0]}")
+[[ $here == /* ]] || here=$PWD/$here
 vmdk_dm=${1:?usage: ${0##*/} PATH-OF-VMDK-DM}
 [[ $vmdk_dm == /* ]] || vmdk_dm=$PWD/$vmdk_dm
 work=''
 images=''
+remembered=false
 concluded=false
 checks=0
 
@@ -48,61 +51,62 @@ start() {
     [ "$EUID" -eq 0 ] || missing 'not root (see scripts/run-in-kernel)'
     [ -c /dev/mapper/control ] || missing 'this kernel has no device mapper (see scripts/run-in-kernel)'
     [ -x "$vmdk_dm" ] || missing "no program at '$vmdk_dm'"
-    for tool in blockdev cmp dd dmsetup find losetup sha256sum "$python" "$@"; do
+    for tool in blockdev cmp dd dmsetup find losetup "$python" "$@"; do
         command -v "$tool" >/dev/null || missing "no program '$tool'"
     done
+    local key
+    while read -r key processes_at_start; do
+        [ "$key" != processes ] || break
+    done </proc/stat
     work=$(mktemp -d "${TMPDIR:-/tmp}/vmdkdm-test.XXXXXX")
     images=$work/images
     mkdir "$images"
     # Never readable, so that a read from it is a pause without a process.
     exec {never}<> <(:)
     trap finish EXIT
-    state_at_start=$(kernel_state)
+    # Its memory comes from the heap, which keeps its pages: each new one costs 100 us in the embedded kernel.
+    coproc HELPER { MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824 \
+        exec "$python" -I -S -B "$here/helper.py" "${vmdk_dm##*/}"; }
+    # No job of the test's, which may wait for all of these. It ends with its input.
+    disown "$HELPER_PID"
+    kernel_state
+    state_at_start=$state
 }
+
+# ask VERB [WORD...]: what helper.py says is in $answer; false when it says no.
+ask() {
+    local verdict=''
+    printf '%s\0' $# "$@" >&"${HELPER[1]}"
+    { IFS= read -r -d '' verdict && IFS= read -r -d '' answer; } <&"${HELPER[0]}" || fail "helper.py has ended at: $*"
+    [ "$verdict" = yes ]
+}
+
+# run_script NAME ARGUMENT...: one of the Python scripts beside this file; what it prints is in $answer.
+run_script() { ask run "$here/$1" "${@:2}" || fail "$1 ${*:2}: $answer"; }
 
 # make_images KIND [ARGUMENT...]: see images.py. Expected disks are in $work/expected.
 make_images() {
     mkdir -p "$work/expected"
-    "$python" "$here/images.py" "$1" "$images" "$work/expected" "${@:2}"
+    run_script images.py "$1" "$images" "$work/expected" "${@:2}"
 }
 
 # make_grain_images KIND: see grain_images.py.
 make_grain_images() {
     mkdir -p "$work/expected"
-    "$python" "$here/grain_images.py" "$1" "$images" "$work/expected"
+    run_script grain_images.py "$1" "$images" "$work/expected"
 }
 
-remember_images() { image_facts >"$work/facts"; }
-
-image_facts() { (cd "$images" && find . -printf '%p %y %s %T@\n' -type f -exec sha256sum {} + | sort); }
-
-# Names, sizes, times and content of everything below $images are what they were.
-images_unchanged() {
-    image_facts >"$work/facts-now"
-    cmp -s "$work/facts" "$work/facts-now" || {
-        diff "$work/facts" "$work/facts-now" || true
-        fail 'image files have changed'
-    }
+# Names, kinds, sizes, times and content of everything below $images are from here on what they are now.
+remember_images() {
+    ask remember "$images" || fail "$answer"
+    remembered=true
 }
+images_unchanged() { ask unchanged "$images" || fail "image files have changed: $answer"; }
 
-# Everything that an attach could leave behind, one line each.
+# Everything that an attach could leave behind is in $state, one line each.
 kernel_state() {
-    local path line key
-    dmsetup ls
-    for path in /dev/mapper/*; do echo "node $path"; done
-    for path in /run/vmdk-dm/* /run/vmdk-dm/.[!.]*; do [ ! -e "$path" ] || echo "store $path"; done
-    for path in /sys/block/loop*/loop/backing_file; do
-        { read -r line <"$path"; } 2>/dev/null || continue
-        path=${path#/sys/block/}
-        echo "${path%%/*} holds $line"
-    done
-    while read -r key line; do
-        [ "$key" = key ] || echo "semaphore $key"
-    done </proc/sysvipc/sem
-    for path in /proc/[0-9]*/comm; do
-        { read -r line <"$path"; } 2>/dev/null || continue
-        [ "$line" != "${vmdk_dm##*/}" ] || echo "process $path"
-    done
+    ask state || fail "$answer"
+    state=$answer
 }
 
 pause() { read -r -t 0.02 _ <&"$never" || true; }
@@ -118,12 +122,20 @@ wait_until() {
     done
 }
 
-state_is_as_at_start() { [ "$(kernel_state)" = "$state_at_start" ]; }
+# measure_command: how long a command that does next to nothing takes on this machine right now is in $unit_ms. Limits of
+# time are multiples of it, as a machine with much other work is slow.
+measure_command() {
+    unit_ms=$(now_ms)
+    must list
+    unit_ms=$(($(now_ms) - unit_ms))
+}
+
+state_is_as_at_start() { kernel_state && [ "$state" = "$state_at_start" ]; }
 
 # nothing_left AFTER-WHAT [SECONDS]: some of it goes a moment later (deferred removal, AUTOCLEAR).
 nothing_left() {
-    wait_until "${2:-5}" state_is_as_at_start && return
-    diff <(echo "$state_at_start") <(kernel_state) || true
+    wait_until "${2:-30}" state_is_as_at_start && return
+    diff <(echo "$state_at_start") <(echo "$state") || true
     dmsetup info -c || true
     fail "something is left after $1"
 }
@@ -152,10 +164,13 @@ is_silent() { [ ! -s "$work/err" ] || fail 'unexpected message'; }
 
 # printed LINE...: the last standard output, exactly.
 printed() {
-    [ "$(<"$work/out")" = "$(printf '%s\n' "$@")" ] || fail "stdout is not: $*"
+    local expected
+    printf -v expected '%s\n' "$@"
+    [ "$(<"$work/out")" = "${expected%$'\n'}" ] || fail "stdout is not: $*"
 }
 
-same_bytes() { cmp -- "$1" "$2" >"$work/cmp" 2>&1 || fail "$1 is not $2: $(<"$work/cmp")"; }
+# same_bytes PATH PATH: paths, and not descriptors of this shell's.
+same_bytes() { ask same "$1" "$2" || fail "$1 is not $2: $answer"; }
 is_device() { [ -b "/dev/mapper/$1" ] || fail "there is no /dev/mapper/$1"; }
 is_gone() { [ ! -e "/dev/mapper/$1" ] || fail "/dev/mapper/$1 is still there"; }
 
@@ -176,15 +191,7 @@ compare_around_errors() {
 }
 
 # json_holds FILE EXPRESSION...: the file is JSON, and each Python expression about it (d) is true.
-json_holds() {
-    "$python" -c '
-import json, sys
-d = json.load(open(sys.argv[1]))
-for expression in sys.argv[2:]:
-    if not eval(expression):
-        sys.exit("not so: " + expression)
-' "$@" >"$work/cmp" 2>&1 || fail "$1: $(<"$work/cmp")"
-}
+json_holds() { ask holds "$@" || fail "$1: $answer"; }
 
 # The directory in /sys of a block device, by its path.
 sys_of() { echo "/sys/dev/block/$(stat -L -c '%Hr:%Lr' "$1")"; }
@@ -200,9 +207,13 @@ loops_on() {
 
 conclude() {
     nothing_left 'the test'
-    [ ! -e "$work/facts" ] || images_unchanged
+    ! $remembered || images_unchanged
     concluded=true
-    printf '%s: %d checks in %d s\n' "${0##*/}" "$checks" "$SECONDS"
+    local key processes
+    while read -r key processes; do
+        [ "$key" != processes ] || break
+    done </proc/stat
+    printf '%s: %d checks in %d s, %d processes\n' "${0##*/}" "$checks" "$SECONDS" $((processes - processes_at_start))
 }
 
 # shellcheck disable=SC2317 # called by the trap

@@ -95,7 +95,7 @@ for kibibytes in 24000 60000; do
         [[ $status -eq 127 || $(<"$work/err") == *'not enough memory'* || $(<"$work/err") == *'Cannot allocate memory'* ]] ||
             fail "$kibibytes KiB: it says something else"
     fi
-    nothing_left "an attach with $kibibytes KiB" 15
+    nothing_left "an attach with $kibibytes KiB"
 done
 [ "$refused" -gt 0 ] || fail 'no limit was met'
 conclude

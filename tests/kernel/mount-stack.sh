@@ -75,7 +75,7 @@ done
 check 'a plain umount takes the volume, its partition and the disk down'
 must mount "$deep:vg0/root" "$work/a"
 umount "$work/a"
-wait_until 5 no_devices || fail 'devices are left'
+wait_until 60 no_devices || fail 'devices are left'
 dmsetup mknodes
 nothing_left 'a plain umount'
 

@@ -18,6 +18,8 @@ run_in_kernel=$here/../../scripts/run-in-kernel
     exit 77
 }
 
+# One that is found first in PATH may be a version manager's shell script, which takes seconds in there.
+python=/usr/bin/python3
 work=$(mktemp -d /tmp/vmdkdm-test.XXXXXX)
 finish() {
     [ -z "${job:-}" ] || kill -KILL "$job" 2>/dev/null || true
@@ -35,7 +37,7 @@ is_open() { find /proc/[0-9]*/fd -lname "$work/overlay" 2>/dev/null | grep -q .;
 
 # 16 MiB, in which no two sectors are alike.
 mkdir "$work/image"
-python3 -c 'import sys
+"$python" -c 'import sys
 for i in range(32768): sys.stdout.buffer.write(b"sector %057d" % i * 8)' >"$work/image/web-flat.vmdk"
 cat >"$work/image/web.vmdk" <<'END'
 # Disk DescriptorFile
@@ -55,7 +57,7 @@ refused=0
 for ((round = 1; round <= rounds; round++)); do
     seed=$((RANDOM * 32768 + RANDOM))
     rm -f "$work/log"
-    "$run_in_kernel" --timeout 120 -- bash -c "$attach && exec python3 '$here/overlay_writer.py' write $disk '$work/log' $seed" \
+    "$run_in_kernel" --timeout 120 -- bash -c "$attach && exec $python '$here/overlay_writer.py' write $disk '$work/log' $seed" \
         >"$work/said" 2>&1 &
     job=$!
     for ((waited = 0; waited < 600; waited++)); do
@@ -77,7 +79,7 @@ for ((round = 1; round <= rounds; round++)); do
     ! is_open || fail "round $round: the old kernel still runs"
 
     status=0
-    "$run_in_kernel" --timeout 120 -- bash -c "$attach || exit; python3 '$here/overlay_writer.py' check $disk '$work/log' $seed \
+    "$run_in_kernel" --timeout 120 -- bash -c "$attach || exit; $python '$here/overlay_writer.py' check $disk '$work/log' $seed \
         '$work/before' '$work/after' && '$vmdk_dm' detach vmdkdm-test-cut" >"$work/said" 2>&1 || status=$?
     facts | cmp -s - "$work/facts" || fail "round $round: the image has changed"
     case $status in

@@ -38,7 +38,7 @@ for image in "$images/disk1/vmdkdm-test-disk1.vmdk" "$images/inner/vmdkdm-test-i
     for seed in 1 2; do
         check "$name, attach $seed: what is written to the disk is merged"
         must attach --no-partitions --overlay "$overlay" "$image"
-        "$python" "$here/overlay_stores.py" write "/dev/mapper/$name" "$seed"
+        run_script overlay_stores.py write "/dev/mapper/$name" "$seed"
         dd if="/dev/mapper/$name" of="$work/shown" bs=1M iflag=direct status=none
         refuses 5 overlay merge-to --overlay "$overlay" "$image" "$work/none"
         refuses 5 overlay discard "$overlay"

@@ -4,7 +4,7 @@
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 start dmsetup losetup
-stores() { "$python" "$here/overlay_stores.py" "$@"; }
+stores() { run_script overlay_stores.py "$@"; }
 image=$images/disk.vmdk
 overlay=$work/overlay
 device=/dev/mapper/vmdkdm-test-overlay
@@ -35,7 +35,8 @@ reads_as() {
 
 for chunk in 8 128; do
     check "chunks of $chunk sectors: what was written is read, and went on after a second attach"
-    read -r capacity limit < <(stores make "$images" "$chunk")
+    stores make "$images" "$chunk"
+    read -r capacity limit <<<"$answer"
     [ -e "$work/facts" ] || remember_images
     must overlay info --json "$overlay"
     json_holds "$work/out" "d['state'] == 'untouched'" "d['changes'] == []" "d['used'] == 0"
@@ -72,7 +73,8 @@ chunk=8
 for kind in twice beyond shared descending many; do
     check "a store with chunks listed so that they are $kind"
     rm -f "$overlay"
-    read -r capacity limit < <(stores list "$images" "$chunk" "$kind")
+    stores list "$images" "$chunk" "$kind"
+    read -r capacity limit <<<"$answer"
     show
     dd if="$device" of="$work/shown" bs=1M iflag=direct status=none
     hide
@@ -81,7 +83,8 @@ done
 
 check 'a store that the kernel gave up is not shown by it, and read by us'
 rm -f "$overlay"
-read -r capacity limit < <(stores list "$images" "$chunk" invalid)
+stores list "$images" "$chunk" invalid
+read -r capacity limit <<<"$answer"
 show
 if dd if="$device" of="$work/shown" bs=1M iflag=direct status=none 2>"$work/dd"; then fail 'the kernel shows it'; fi
 hide

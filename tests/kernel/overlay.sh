@@ -304,7 +304,7 @@ dd if=/dev/zero of="$disk" bs=1M count=4 oflag=direct status=none
 [ "$(shared_memory)" -gt $((before + 3000)) ] || fail 'it is not in memory'
 gone
 is_given_back() { [ "$(shared_memory)" -lt $((before + 500)) ]; }
-wait_until 5 is_given_back || fail "shared memory: $before KiB before, $(shared_memory) after"
+wait_until 60 is_given_back || fail "shared memory: $before KiB before, $(shared_memory) after"
 
 # ---- Other disks
 

@@ -9,7 +9,10 @@ remember_images
 mount_point=$work/mnt
 mkdir "$mount_point"
 
-descriptor_of() { echo "$images/$1/vmdkdm-test-$1.vmdk"; }
+declare -A descriptor
+for name in gpt mbr beyond gpt4k gpt4k-odd mbr4k whole no-table; do
+    descriptor[$name]=$images/$name/vmdkdm-test-$name.vmdk
+done
 
 # "number start size" of the kernel's partitions of a raw disk, through a loop device.
 kernel_partitions() {
@@ -39,7 +42,7 @@ our_partitions() {
 
 uuid_of() {
     local device inode
-    read -r device inode < <(stat -c '%d %i' "$(descriptor_of "$1")")
+    read -r device inode < <(stat -c '%d %i' "${descriptor[$1]}")
     printf 'VMDK-%x.%x-disk' "$device" "$inode"
 }
 
@@ -62,7 +65,7 @@ reads_hello() {
 
 disk=/dev/mapper/vmdkdm-test-gpt
 check 'GPT: a gap in the numbers stays, paths are printed in their order'
-must attach "$(descriptor_of gpt)"
+must attach "${descriptor[gpt]}"
 printed "$disk" "${disk}1" "${disk}2" "${disk}5"
 is_silent
 agrees gpt 512
@@ -77,7 +80,7 @@ mount -o ro "${disk}1" "$mount_point"
 must list --json
 json_holds "$work/out" 'len(d) == 1' \
     'd[0]["name"] == "vmdkdm-test-gpt" and d[0]["disk"] == "/dev/mapper/vmdkdm-test-gpt"' \
-    "d[0]['image'] == '$(descriptor_of gpt)'" "d[0]['uuid'] == '$(uuid_of gpt)'" \
+    "d[0]['image'] == '${descriptor[gpt]}'" "d[0]['uuid'] == '$(uuid_of gpt)'" \
     'd[0]["readOnly"] is True and d[0]["deferredRemove"] is False and d[0]["mounts"] == []' \
     '[p["number"] for p in d[0]["partitions"]] == [1, 2, 5]' \
     "d[0]['partitions'][0]['mounts'] == ['$mount_point']" \
@@ -86,7 +89,7 @@ json_holds "$work/out" 'len(d) == 1' \
     'all(l["readOnly"] for l in d[0]["lowers"])'
 umount "$mount_point"
 must list
-[[ $(<"$work/out") == *"$disk"*"$(descriptor_of gpt)"* ]] || fail 'list does not show the disk and its image'
+[[ $(<"$work/out") == *"$disk"*"${descriptor[gpt]}"* ]] || fail 'list does not show the disk and its image'
 must detach vmdkdm-test-gpt
 is_gone vmdkdm-test-gpt
 is_gone vmdkdm-test-gpt5
@@ -94,41 +97,41 @@ must list --json
 json_holds "$work/out" 'd == []'
 
 check 'attach --json'
-must attach --json "$(descriptor_of gpt)"
+must attach --json "${descriptor[gpt]}"
 json_holds "$work/out" 'd["name"] == "vmdkdm-test-gpt" and d["disk"] == "/dev/mapper/vmdkdm-test-gpt"' \
-    "d['image'] == '$(descriptor_of gpt)'" "d['uuid'] == '$(uuid_of gpt)'" \
+    "d['image'] == '${descriptor[gpt]}'" "d['uuid'] == '$(uuid_of gpt)'" \
     'd["capacity"] == 16384 * 512 and d["readOnly"] is True and d["sectorSize"] == 512' \
     '[p["number"] for p in d["partitions"]] == [1, 2, 5]' \
     'd["partitions"][2] == {"number": 5, "path": "/dev/mapper/vmdkdm-test-gpt5", "start": 8192 * 512,
         "size": 100 * 512, "type": "0fc63daf-8483-4772-8e79-3d69d8477de4", "label": "after a gap",
         "uuid": "00000000-0000-0000-0000-000011110005"}'
-must detach "$(descriptor_of gpt)"
+must detach "${descriptor[gpt]}"
 
 check '--no-partitions'
-must attach --no-partitions "$(descriptor_of gpt)"
+must attach --no-partitions "${descriptor[gpt]}"
 printed "$disk"
 must detach "$disk"
 check "a name that ends in a digit gets a 'p'"
-must attach --name vmdkdm-test-gpt0 "$(descriptor_of gpt)"
+must attach --name vmdkdm-test-gpt0 "${descriptor[gpt]}"
 printed "${disk}0" "${disk}0p1" "${disk}0p2" "${disk}0p5"
 must detach vmdkdm-test-gpt0
 check '--delimiter'
-must attach --delimiter -part "$(descriptor_of gpt)"
+must attach --delimiter -part "${descriptor[gpt]}"
 printed "$disk" "$disk-part1" "$disk-part2" "$disk-part5"
 must detach vmdkdm-test-gpt
 check 'an empty --delimiter'
-must attach --name vmdkdm-test-gpt0 -p '' "$(descriptor_of gpt)"
+must attach --name vmdkdm-test-gpt0 -p '' "${descriptor[gpt]}"
 printed "${disk}0" "${disk}01" "${disk}02" "${disk}05"
 must detach vmdkdm-test-gpt0
 
 check 'MBR: extended and logical partitions, a deleted logical one'
-must attach "$(descriptor_of mbr)"
+must attach "${descriptor[mbr]}"
 agrees mbr 512
 grep -q '^3 2000 2$' "$work/ours" || fail 'the extended partition is not 2 sectors'
 must detach vmdkdm-test-mbr
 
 check 'MBR: what lies beyond the end is cut or left out, with a note'
-must attach "$(descriptor_of beyond)"
+must attach "${descriptor[beyond]}"
 says 'note: partition 2 reaches beyond the end of the disk and is cut'
 says 'note: partition 3 lies beyond the end of the disk and is left out'
 agrees beyond 512
@@ -136,7 +139,7 @@ must detach vmdkdm-test-beyond
 
 disk=/dev/mapper/vmdkdm-test-gpt4k
 check 'GPT with 4096-byte sectors, found by itself'
-must attach "$(descriptor_of gpt4k)"
+must attach "${descriptor[gpt4k]}"
 printed "$disk" "${disk}1" "${disk}3"
 is_silent
 agrees gpt4k 4096
@@ -145,30 +148,30 @@ agrees gpt4k 4096
 reads_hello "${disk}1"
 must detach vmdkdm-test-gpt4k
 check 'the same with --sector-size 4096'
-must attach --sector-size 4096 --json "$(descriptor_of gpt4k)"
+must attach --sector-size 4096 --json "${descriptor[gpt4k]}"
 json_holds "$work/out" 'd["sectorSize"] == 4096' 'd["partitions"][1]["start"] == 1024 * 4096' \
     'd["partitions"][1]["size"] == 16 * 4096'
 must detach vmdkdm-test-gpt4k
 check '--sector-size 512 on it: the protective MBR is all that is seen'
-must attach --sector-size 512 "$(descriptor_of gpt4k)"
+must attach --sector-size 512 "${descriptor[gpt4k]}"
 [ "$(logical_block_size "$disk")" = 512 ] || fail 'the logical block size'
 must detach vmdkdm-test-gpt4k
 check 'extents that are not aligned to 4096 bytes: partitions all the same, the device offers 512'
-must attach "$(descriptor_of gpt4k-odd)"
+must attach "${descriptor[gpt4k-odd]}"
 says 'note: the extents are not aligned to sectors of 4096 bytes'
 agrees gpt4k-odd 4096
 [ "$(logical_block_size /dev/mapper/vmdkdm-test-gpt4k-odd)" = 512 ] || fail 'the logical block size'
 must detach vmdkdm-test-gpt4k-odd
 
 check 'MBR with 4096-byte sectors, by ddb.logicalSectorSize'
-must attach "$(descriptor_of mbr4k)"
+must attach "${descriptor[mbr4k]}"
 agrees mbr4k 4096
 [ "$(logical_block_size /dev/mapper/vmdkdm-test-mbr4k)" = 4096 ] || fail 'the logical block size'
 reads_hello /dev/mapper/vmdkdm-test-mbr4k1
 must detach vmdkdm-test-mbr4k
 
 check 'a file system on the whole disk'
-must attach "$(descriptor_of whole)"
+must attach "${descriptor[whole]}"
 printed /dev/mapper/vmdkdm-test-whole
 reads_hello /dev/mapper/vmdkdm-test-whole
 mount -o ro /dev/mapper/vmdkdm-test-whole "$mount_point"
@@ -176,7 +179,7 @@ must list --json
 json_holds "$work/out" "d[0]['mounts'] == ['$mount_point']"
 umount "$mount_point"
 check 'a disk without a partition table'
-must attach "$(descriptor_of no-table)"
+must attach "${descriptor[no-table]}"
 printed /dev/mapper/vmdkdm-test-no-table
 must detach --all
 conclude

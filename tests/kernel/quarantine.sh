@@ -145,8 +145,8 @@ is_link vmdkdm-test-clone vmdkdm-test-clone
 is_link vmdkdm-test-clone-part12 vmdkdm-test-clone12
 settle
 [ /dev/disk/by-label/vmdkdm-root -ef /dev/mapper/vmdkdm-test-clone1 ] || fail 'no by-label link'
-wait_until 20 test -e /dev/mapper/vmdkdm--test-lv || fail 'LVM did nothing'
-wait_until 20 grep -q -e '^md' /proc/mdstat || fail 'mdadm did nothing'
+wait_until 60 test -e /dev/mapper/vmdkdm--test-lv || fail 'LVM did nothing'
+wait_until 60 grep -q -e '^md' /proc/mdstat || fail 'mdadm did nothing'
 properties /dev/mapper/vmdkdm-test-clone4
 has_property ID_FS_TYPE=crypto_LUKS
 properties /dev/mapper/vmdkdm-test-clone6
@@ -184,7 +184,7 @@ must attach "$pv"
 settle
 properties "$(loops_on "$images/whole")"
 has_property ID_FS_TYPE=ext4
-wait_until 20 test -e /dev/mapper/vmdkdm--pv-lv || fail 'LVM did nothing'
+wait_until 60 test -e /dev/mapper/vmdkdm--pv-lv || fail 'LVM did nothing'
 lvm vgchange --activate n vmdkdm-pv {never}>&- >"$work/cmp" 2>&1 || fail "vgchange: $(<"$work/cmp")"
 must detach --all
 is_silent
@@ -197,7 +197,7 @@ must attach "$whole"
 settle
 number=$(loops_on "$images/whole")
 must detach "$whole"
-wait_until 5 test ! -e "/sys/block/${number#/dev/}/loop" || fail 'the loop is not cleared'
+wait_until 30 test ! -e "/sys/block/${number#/dev/}/loop" || fail 'the loop is not cleared'
 losetup --read-only "$number" "$images/whole/whole-flat.vmdk"
 settle
 properties "$number"

@@ -9,7 +9,7 @@
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 . "$here/udevd.sh"
-seconds=${2:-40} processes=${3:-5} seed=${4:-4711}
+seconds=${2:-30} processes=${3:-5} seed=${4:-4711}
 start mke2fs mount umount
 make_images small 2
 make_grain_images inner
@@ -32,7 +32,7 @@ all_comes_down() {
         same_bytes "/dev/mapper/vmdkdm-test-$name" "$work/expected/$name"
     done
     must detach --all
-    nothing_left 'all that' 15
+    nothing_left 'all that'
     images_unchanged
 }
 
@@ -42,7 +42,8 @@ all_comes_down
 start_udevd
 install_our_rules
 state_before=$state_at_start
-state_at_start=$(kernel_state)
+kernel_state
+state_at_start=$state
 check "with udevd: $processes processes, $((seconds - seconds / 2)) s"
 "$python" "$here/races.py" "$work/plan" "$work" "$vmdk_dm" $((seconds - seconds / 2)) "$processes" $((seed + 1))
 all_comes_down

@@ -5,7 +5,7 @@ set -eu
 . "$(dirname -- "$0")/lib.sh"
 start strace
 mkdir "$work/expected"
-"$python" "$here/seal_images.py" "$images" "$work/expected/web"
+run_script seal_images.py "$images" "$work/expected/web"
 remember_images
 name=vmdkdm-test-web
 image=$images/$name.vmdk

@@ -99,6 +99,11 @@ for number in 2 4 7; do
     nothing_left "SIGKILL at ioctl $number"
 done
 
+# Nobody is at work any more, and there is nothing or the disk.
+is_decided() {
+    state_is_as_at_start || [[ $state != *'process /'* && $state == *"device $name"* ]]
+}
+
 check 'interrupted and killed at any moment'
 before=$(now_ms)
 must attach "$image"
@@ -115,7 +120,8 @@ for signal in KILL KILL KILL KILL TERM TERM INT; do
     status=0
     wait "$process" 2>/dev/null || status=$?
     # SIGKILL may also come when all stands and is not printed yet.
-    if [ -s "$work/out" ] || { [ "$signal" = KILL ] && ! wait_until 5 state_is_as_at_start; }; then
+    wait_until 60 is_decided || fail "$signal after $moment ms: it is neither attached nor gone: $state"
+    if [ -s "$work/out" ] || { [ "$signal" = KILL ] && [ "$state" != "$state_at_start" ]; }; then
         same_bytes "/dev/mapper/$name" "$expected"
         must detach "$name"
     fi

@@ -26,7 +26,8 @@ sync
 for name in a b c d; do wrap "$work/$name" "$name"; done
 remember_images
 state_before=$state_at_start
-state_at_start=$(kernel_state)
+kernel_state
+state_at_start=$state
 
 check 'RAID1 across two images beside the active original, LVM inside it: the right bytes'
 must attach "$(image_of a)"

@@ -20,7 +20,8 @@ make_stage() {
     dmsetup create "$stage" --verifyudev --table "0 $stage_sectors linear $stage_device 0"
     mke2fs -q -t ext4 -b "${2:-4096}" -O '^has_journal' -E lazy_itable_init=0,nodiscard "/dev/mapper/$stage"
     mount -t ext4 -o errors=continue "/dev/mapper/$stage" "$work/stage"
-    state_at_start=$(kernel_state)
+    kernel_state
+    state_at_start=$state
 }
 
 # stage_becomes TABLE...: lines of a device-mapper table, or a file with them; what is not in use is read anew from then on.
@@ -41,23 +42,8 @@ stage_is_sound() { stage_becomes "0 $stage_sectors linear $stage_device 0"; }
 
 # stage_fails FILE FIRST COUNT: these sectors of a file on the stage cannot be read or written.
 stage_fails() {
-    "$python" - "$1" "$2" "$3" "$stage_device" "$stage_sectors" "$here" >"$work/table" <<'END'
-import sys
-path, first, count, device, sectors, here = sys.argv[1:]
-sys.dont_write_bytecode = True
-sys.path.insert(0, here)
-from bad_sectors import extents_of
-first, count, at = int(first), int(count), 0
-places = sorted(physical + sector - start for sector in range(first, first + count)
-                for start, physical, length in extents_of(path) if start <= sector < start + length)
-assert len(places) == count, (places, count)
-for place in places:
-    if place > at:
-        print(at, place - at, "linear", device, at)
-    print(place, 1, "error")
-    at = place + 1
-print(at, int(sectors) - at, "linear", device, at)
-END
+    run_script bad_sectors.py chosen "$1" "$2" "$3" "$stage_device" "$stage_sectors"
+    printf '%s' "$answer" >"$work/table"
     stage_becomes "$work/table"
 }
 

@@ -69,7 +69,7 @@ json_holds "$work/out" "[e['file'].startswith('$work/enough/') for e in d[0]['lo
 must detach vmdkdm-test-inner
 nothing_left 'an attach with a run directory of its own'
 store_is_gone() { [ "$(blocks_free "$work/enough")" -eq "$free" ]; }
-wait_until 5 store_is_gone || fail 'the store takes room after detach'
+wait_until 60 store_is_gone || fail 'the store takes room after detach'
 
 # ---- The cache
 
@@ -113,7 +113,7 @@ free=$(blocks_free "$work/cache")
 strace -f -o "$work/strace" -e trace=pwrite64 -e inject=pwrite64:delay_enter=2000000:when=2+ \
     "$vmdk_dm" attach --cache-dir "$work/cache" "$stream" >"$work/out" 2>"$work/err" &
 has_written() { grep -q 'pwrite64.* = [0-9]' "$work/strace" 2>/dev/null; }
-wait_until 20 has_written || fail 'nothing is written'
+wait_until 60 has_written || fail 'nothing is written'
 cat /dev/zero >"$work/cache/ballast" 2>/dev/null || true
 status=0
 wait $! || status=$?
@@ -188,7 +188,7 @@ for directory in "$work/cache" "$work/host-cache"; do
     nothing_left 'an attach of a damaged image'
 done
 room_is_back() { [ "$(blocks_free "$work/cache")" -eq "$free" ]; }
-wait_until 5 room_is_back || fail 'the copy takes room after detach'
+wait_until 60 room_is_back || fail 'the copy takes room after detach'
 
 for directory in full enough read-only small cache; do umount "$work/$directory"; done
 conclude

@@ -17,7 +17,7 @@ stop_udevd() {
     local pid
     pid=$(pidof systemd-udevd)
     udevadm control --exit --timeout=20
-    wait_until 10 test ! -d "/proc/${pid%% *}" || fail 'udevd does not end'
+    wait_until 60 test ! -d "/proc/${pid%% *}" || fail 'udevd does not end'
     rm -rf /run/udev
 }
 

@@ -27,6 +27,7 @@
 #include "base/error.h"
 #include "kernel/held_fd.h"
 #include "kernel/linux_kernel.h"
+#include "kernel/loop_events.h"
 #include "kernel/signals.h"
 
 namespace vmdkdm {
@@ -39,6 +40,10 @@ std::chrono::seconds udev_deadline(std::size_t devices) {
     constexpr auto of_each_more = std::chrono::seconds(5);
     return of_few + of_each_more * static_cast<int>(std::max(devices, few) - few);
 }
+
+// udevd passes events on within its own network namespace. From another one we see that it has dealt with the
+// mapped devices, whose events come after those of the loop devices, and hear nothing.
+constexpr auto patience_with_the_unheard = std::chrono::seconds(2);
 
 // libdevmapper writes its errors to stderr unless it is given a function; the last one is kept for our
 // message.
@@ -185,11 +190,16 @@ std::uint32_t* shared_number() {
     return new (page) std::uint32_t(0);
 }
 
-// Ends the wait for `cookie` in udev's stead, so that its semaphore does not outlive us, and makes the nodes.
-std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>& nodes) {
+// Once it has, the cookie is no more.
+bool has_completed(std::uint32_t cookie) {
     int ready = 0;
-    while (::dm_udev_complete(cookie) != 0 && ::dm_udev_wait_immediate(cookie, &ready) != 0 && ready == 0) {
-    }
+    return ::dm_udev_wait_immediate(cookie, &ready) == 0 || ready != 0;
+}
+
+// Ends the wait for `cookie`, unless that is 0, in udev's stead, so that its semaphore does not outlive us,
+// and makes the nodes.
+std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>& nodes) {
+    while (cookie != 0 && ::dm_udev_complete(cookie) != 0 && !has_completed(cookie)) continue;
     for (const std::string& name : nodes) ::dm_mknodes(name.c_str());
     ::dm_task_update_nodes();
     return concat("udev did not answer within ", udev_deadline(nodes.size()).count(),
@@ -402,29 +412,46 @@ void LinuxKernel::require_node(const std::string& name, DeviceNumber device) {
 
 std::string LinuxKernel::settle() {
     const std::vector<std::string> nodes = std::exchange(awaited_nodes_, {});
+    const std::unique_ptr<LoopEvents> loops = std::move(loop_events_);
     const std::uint32_t cookie = *cookie_;
     std::string note;
-    if (cookie != 0) note = wait_for_udev(cookie, nodes);
+    if (loops) loops->begin_to_wait();
+    if (cookie != 0 || (loops && !loops->all_heard())) note = wait_for_udev(cookie, nodes, loops.get());
     *cookie_ = 0;
     ::dm_task_update_nodes();
     return note;
 }
 
 // Returns a note when udev does not answer.
-std::string LinuxKernel::wait_for_udev(std::uint32_t cookie, const std::vector<std::string>& nodes) {
+std::string LinuxKernel::wait_for_udev(std::uint32_t cookie, const std::vector<std::string>& nodes,
+                                       LoopEvents* loops) {
     // dm_udev_wait has no deadline, and a killed udev worker would hang us for ever.
     using std::chrono::milliseconds;
-    const auto start = std::chrono::steady_clock::now();
-    int ready = 0;
-    while (::dm_udev_wait_immediate(cookie, &ready) != 0 && ready == 0) {
-        const auto waited = std::chrono::steady_clock::now() - start;
-        if (waited > udev_deadline(nodes.size()) || interruption_pending())
-            return give_up_on_udev(cookie, nodes);
+    using std::chrono::steady_clock;
+    const auto start = steady_clock::now();
+    auto last_answer = start;
+    bool is_complete = cookie == 0;
+    for (;;) {
+        const auto now = steady_clock::now();
+        if (!is_complete && has_completed(cookie)) {
+            is_complete = true;
+            last_answer = now;
+        }
+        if (loops != nullptr && loops->hear()) last_answer = now;
+        const bool waits_for_loops = loops != nullptr && !loops->all_heard();
+        if (is_complete && !waits_for_loops) return {};
+        const auto silence = now - last_answer;
+        if (is_complete && loops->is_deaf() && silence > patience_with_the_unheard) return {};
+        if (silence > udev_deadline(nodes.size()) || interruption_pending())
+            return give_up_on_udev(is_complete ? 0 : cookie, nodes);
         // The answer is noticed late by an eighth of the wait at most.
-        const auto pause = std::chrono::duration_cast<milliseconds>(waited / 8);
-        pause_ms(static_cast<unsigned>(std::clamp(pause, milliseconds(1), milliseconds(20)).count()));
+        const auto pause = std::clamp(std::chrono::duration_cast<milliseconds>((now - start) / 8),
+                                      milliseconds(1), milliseconds(20));
+        if (waits_for_loops)
+            loops->wait_for_more(static_cast<int>(pause.count()));
+        else
+            pause_ms(static_cast<unsigned>(pause.count()));
     }
-    return {};
 }
 
 std::string LinuxKernel::device_path(const std::string& name) { return concat(::dm_dir(), "/", name); }

@@ -107,7 +107,9 @@ class Kernel {
 
     // Loop devices.
 
-    /// Number, from `least` on, of a loop device that is free now; nothing reserves it.
+    /// Number of a loop device that is free now; nothing reserves it. `least`: above the number that was
+    /// given last, 0 for the first. Where the next ones have no nodes, as in a container, it may be a lower
+    /// one.
     virtual unsigned free_loop(unsigned least) = 0;
     /// Binds and holds loop `number`, with AUTOCLEAR. Error busy: somebody else was faster.
     virtual HeldDevicePtr configure_loop(unsigned number, const LoopConfig& config) = 0;
@@ -152,8 +154,8 @@ class Kernel {
     virtual void refresh_nodes(const std::string& prefix) = 0;
     /// Throws Error (system) when /dev/mapper/`name` is not there as `device`: nobody could open it.
     virtual void require_node(const std::string& name, DeviceNumber device) = 0;
-    /// Waits, up to a deadline, until udev has dealt with what was made or removed. Never throws; returns a
-    /// note for the user when udev did not answer, else an empty text.
+    /// Waits, up to a deadline, until udev has dealt with what was made, bound or removed, and passed it on.
+    /// Never throws; returns a note for the user when udev did not answer, else an empty text.
     virtual std::string settle() = 0;
 
     // What is on and around a device.

@@ -1,12 +1,14 @@
 // The Kernel interface on Linux 5.8 or newer. The only code of the project that includes libdevmapper,
-// libblkid and libudev; one file a subsystem: loops.cc, device_mapper.cc, partitions.cc, contents.cc,
-// above.cc, holders.cc; side_by_side.cc.
+// libblkid and libudev; one file a subsystem: loops.cc, loop_events.cc, device_mapper.cc, partitions.cc,
+// contents.cc, above.cc, holders.cc; side_by_side.cc.
 #pragma once
 
 #include "base/unique_fd.h"
 #include "kernel/kernel.h"
 
 namespace vmdkdm {
+
+class LoopEvents;
 
 enum class UdevUse {
     automatic,  ///< wait for udevd where one runs, make the nodes ourselves where none does
@@ -60,14 +62,15 @@ class LinuxKernel : public Kernel {
     void side_by_side(std::size_t count, const std::function<void(std::size_t)>& body) override;
 
   private:
-    std::string wait_for_udev(std::uint32_t cookie, const std::vector<std::string>& nodes);
+    std::string wait_for_udev(std::uint32_t cookie, const std::vector<std::string>& nodes, LoopEvents* loops);
 
     bool with_udev_;
     // Of the events that settle() waits for; 0 = none. In memory that a child shares: a guard that outlives
     // us ends the wait in our stead, and the semaphore with it.
     std::uint32_t* cookie_;
-    UniqueFd loop_control_;                   // once a loop was asked for
-    std::vector<std::string> awaited_nodes_;  // devices whose nodes udev was asked to make or remove
+    UniqueFd loop_control_;                    // once a loop was asked for
+    std::unique_ptr<LoopEvents> loop_events_;  // from then on until settle(), where udev is waited for
+    std::vector<std::string> awaited_nodes_;   // devices whose nodes udev was asked to make or remove
 };
 
 }  // namespace vmdkdm

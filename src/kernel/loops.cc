@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "kernel/held_fd.h"
 #include "kernel/linux_kernel.h"
+#include "kernel/loop_events.h"
 #include "kernel/sysfs.h"
 
 namespace vmdkdm {
@@ -28,6 +29,12 @@ namespace {
 // an extent file: by a size limit, which it can read in sysfs without a process. The kernel cuts a loop at
 // the file's end or at the limit, whichever comes first, and no file is 6 EiB long. "VMDK-DM" in ASCII.
 constexpr std::uint64_t loop_mark = 0x564d'444b'2d44'4d00;
+
+// Its udev rule takes every loop device from this number on for ours, unless another's file is bound there.
+// So no event of one goes without the mark, not even that of a loop device which has just been made: udev may
+// look at it before there is a size limit, and somebody who hears of it when the device is bound. Four
+// digits, for the rule; with loop.max_part=255 there are no more than 4096.
+constexpr unsigned first_of_ours = 1000;
 
 std::string node_of(unsigned number) { return concat("/dev/loop", number); }
 
@@ -41,6 +48,20 @@ UniqueFd open_loop_control() {
 
 bool is_bound(unsigned number) {
     return ::access(concat("/sys/block/loop", number, "/loop").c_str(), F_OK) == 0;
+}
+
+unsigned unbound_from(unsigned number) {
+    while (is_bound(number)) ++number;
+    return number;
+}
+
+// Whether it can be used: a container's own /dev has the nodes that it was given.
+bool make_loop(const UniqueFd& control, unsigned number) {
+    const bool is_new = ::ioctl(control.get(), LOOP_CTL_ADD, number) >= 0;
+    if (!is_new && errno != EEXIST) throw system_error(concat("cannot make ", node_of(number)), errno);
+    if (::access(node_of(number).c_str(), F_OK) == 0) return true;
+    if (is_new) ::ioctl(control.get(), LOOP_CTL_REMOVE, number);
+    return false;
 }
 
 std::optional<Bytes> available_memory() {
@@ -74,16 +95,18 @@ Bytes missing_from(const LoopInfo& loop, Bytes offset, const UniqueFd& device) {
 
 unsigned LinuxKernel::free_loop(unsigned least) {
     if (!loop_control_) loop_control_ = open_loop_control();
-    if (least == 0) {
-        const int number = ::ioctl(loop_control_.get(), LOOP_CTL_GET_FREE);
-        if (number < 0) throw system_error("no free loop device", errno);
-        return static_cast<unsigned>(number);
+    if (with_udev_ && !loop_events_) loop_events_ = std::make_unique<LoopEvents>();
+    // The first one, or one that follows.
+    if (least == 0 || least > first_of_ours) {
+        const unsigned number = unbound_from(std::max(least, first_of_ours));
+        if (make_loop(loop_control_, number)) return number;
+        const int any = ::ioctl(loop_control_.get(), LOOP_CTL_GET_FREE);
+        if (any < 0) throw system_error("no free loop device", errno);
+        return static_cast<unsigned>(any);
     }
     // GET_FREE would say the same number until somebody has bound it.
-    unsigned number = least;
-    while (is_bound(number)) ++number;
-    if (::ioctl(loop_control_.get(), LOOP_CTL_ADD, number) < 0 && errno != EEXIST)
-        throw system_error(concat("cannot make ", node_of(number)), errno);
+    const unsigned number = unbound_from(least);
+    make_loop(loop_control_, number);
     return number;
 }
 
@@ -106,6 +129,7 @@ HeldDevicePtr LinuxKernel::configure_loop(unsigned number, const LoopConfig& con
         const int error = errno == EAGAIN ? EBUSY : errno;
         throw system_error(concat("cannot configure ", node), error);
     }
+    if (loop_events_) loop_events_->expect(number);
     return std::make_unique<HeldFd>(std::move(loop));
 }
 

@@ -128,14 +128,15 @@ lvm pvs --noheadings --options pv_name --config "$filter" {never}>&- >"$work/cmp
 [ ! -s "$work/cmp" ] || fail "LVM sees $(<"$work/cmp")"
 lvm pvs --noheadings --options pv_name {never}>&- >"$work/cmp" 2>&1 || fail "pvs: $(<"$work/cmp")"
 grep -q vmdkdm-test-clone2 "$work/cmp" || fail 'control: without the filter LVM does not see it either'
-check 'detach: links and marks go'
+check 'detach: links go; the loop devices, which nobody uses, stay hidden'
 must detach vmdkdm-test-clone
 is_silent
 settle
 no_links_of_ours
 for loop in "${loops[@]}"; do
     properties "$loop"
-    is_ordinary
+    has_property UDISKS_IGNORE=1
+    lacks_property DM_UDEV_DISABLE_OTHER_RULES_FLAG
 done
 
 check 'control: exposed, it has all links, LVM activates its volume, mdadm its array, btrfs knows of it'

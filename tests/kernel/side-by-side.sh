@@ -63,15 +63,15 @@ done
 
 check 'one of the loop devices cannot be opened, or configured'
 for call in openat:error=EMFILE ioctl:error=EIO; do
-    with_strace "$call" -P /dev/loop17
+    with_strace "$call" -P /dev/loop1017
     was_injected || fail "$call: nothing was injected"
     [ "$status" -ne 0 ] || fail "$call: it was attached all the same"
     nothing_left "$call"
 done
-says 'cannot configure /dev/loop17: Input/output error'
+says 'cannot configure /dev/loop1017: Input/output error'
 
 check 'somebody else takes one first: another is taken'
-with_strace ioctl:error=EBUSY -P /dev/loop17
+with_strace ioctl:error=EBUSY -P /dev/loop1017
 was_injected || fail 'nothing was injected'
 [ "$status" -eq 0 ] || fail 'a lost race was not borne'
 same_bytes "/dev/mapper/$name" "$expected"

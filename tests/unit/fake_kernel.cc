@@ -267,6 +267,7 @@ HeldDevicePtr FakeKernel::configure_loop(unsigned number, const LoopConfig& conf
         // The kernel has room for 63 bytes.
         if (loop.config.reference.size() > 63) loop.config.reference.clear();
         machine_.loops[number] = std::move(loop);
+        ++machine_.unsettled_events;
         return hold({FakeMachine::loop_major, number});
     });
 }

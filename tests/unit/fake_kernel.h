@@ -70,7 +70,7 @@ class FakeMachine {
     // What the machine is like now.
     std::map<unsigned, Loop> loops;
     std::map<unsigned, Device> devices;  ///< by minor
-    unsigned unsettled_events = 0;       ///< resumes and removals that nobody has waited for
+    unsigned unsettled_events = 0;       ///< bindings, resumes and removals that nobody has waited for
     unsigned paused_ms = 0;
 
     /// Makes the size of a file known that is in memory; others are asked.

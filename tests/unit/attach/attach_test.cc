@@ -1,6 +1,7 @@
 #include "attach/attach.h"
 
 #include <fcntl.h>
+#include <algorithm>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -788,4 +789,20 @@ TEST_CASE("a failed attach waits for udev too, so that no event is left pending"
 }
 
 }  // namespace
+TEST_CASE("udev has dealt with the loops when an attach fails that has made nothing else") {
+    Machine machine;
+    unsigned first_other = 0;
+    {
+        FakeKernel kernel(machine);
+        machine.attach(kernel);
+        const auto call = std::find(kernel.log().begin(), kernel.log().end(), "create_device");
+        first_other = static_cast<unsigned>(call - kernel.log().begin()) + 1;
+    }
+    machine.detach_all();
+    FakeKernel kernel(machine);
+    kernel.fail_at(first_other);
+    CHECK_THROWS(machine.attach(kernel));
+    CHECK(machine.unsettled_events == 0);
+}
+
 }  // namespace vmdkdm

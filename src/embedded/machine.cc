@@ -23,6 +23,7 @@
 #include "base/unique_fd.h"
 #include "embedded/escaped.h"
 #include "embedded/lines.h"
+#include "embedded/own_cpu.h"
 #include "embedded/terminal.h"
 
 namespace vmdkdm {
@@ -142,10 +143,11 @@ std::vector<std::string> all_words(const Sandbox& sandbox) {
 
 // In the child: never returns.
 [[noreturn]] void become_sandbox(const Sandbox& sandbox, const std::vector<char*>& words, const Pipes& pipes,
-                                 const Signals& signals, pid_t parent) {
+                                 const Signals& signals, const OwnCpu& cpu, pid_t parent) {
     // As long as bubblewrap does not see to that itself.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(127);
+    cpu.enter();
     ::sigprocmask(SIG_SETMASK, &signals.before(), nullptr);
     ::dup2(::open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
     ::dup2(pipes.log.write.get(), kernel_log_fd);
@@ -172,7 +174,7 @@ class SandboxProcess {
         const pid_t parent = ::getpid();
         process_ = ::fork();
         if (process_ < 0) throw system_error("fork", errno);
-        if (process_ == 0) become_sandbox(sandbox, pointers, pipes, signals, parent);
+        if (process_ == 0) become_sandbox(sandbox, pointers, pipes, signals, cpu_, parent);
     }
     ~SandboxProcess() {
         kill();
@@ -183,6 +185,7 @@ class SandboxProcess {
     void kill() const { ::kill(process_, SIGKILL); }
 
   private:
+    OwnCpu cpu_;
     pid_t process_ = -1;
 };
 

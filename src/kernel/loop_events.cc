@@ -37,9 +37,9 @@ LoopEvents::Monitor LoopEvents::listen(udev* context, const char* to_whom) {
     if (context == nullptr) return nullptr;
     Monitor monitor(::udev_monitor_new_from_netlink(context, to_whom));
     if (!monitor) return nullptr;
-    // Root without CAP_NET_ADMIN has what room there is.
-    ::udev_monitor_set_receive_buffer_size(monitor.get(), receive_buffer_bytes);
+    // Root without CAP_NET_ADMIN gets no such room, and would wait for what it has missed.
     const bool listens =
+        ::udev_monitor_set_receive_buffer_size(monitor.get(), receive_buffer_bytes) >= 0 &&
         ::udev_monitor_filter_add_match_subsystem_devtype(monitor.get(), "block", "disk") >= 0 &&
         ::udev_monitor_enable_receiving(monitor.get()) >= 0;
     return listens ? std::move(monitor) : nullptr;

@@ -102,7 +102,7 @@ facts >"$work/facts"
 left() { find /proc/[0-9]*/fd -lname "$work/images/*" 2>/dev/null; }
 nothing_left() {
     local waited
-    for ((waited = 0; waited < 100; waited++)); do
+    for ((waited = 0; waited < 600; waited++)); do
         [ -n "$(left)" ] || return 0
         sleep 0.1
     done
@@ -130,7 +130,7 @@ printf 'cd 1\nls -d readme.txt\nexit 5\n' | "${as_user[@]}" "$vmdk_dm" shell "$i
 [ "$status $(<"$work/out")" = '5 readme.txt' ] || fail "a script on standard input: status $status"
 check "a shell without a terminal reads a script"
 
-timeout 300 "${as_user[@]}" "$python" "$work/embedded_terminal.py" "$vmdk_dm" "$image" || fail 'a session at a terminal'
+timeout 900 "${as_user[@]}" "$python" "$work/embedded_terminal.py" "$vmdk_dm" "$image" || fail 'a session at a terminal'
 checks=$((checks + 10))
 
 # Out of reach, for a command inside. A server that would hear it; a file of the user's; the image itself.

@@ -49,7 +49,7 @@ OPENED = re.compile(r'"(/dev/|/run/|/tmp/vmdkdm-test|/proc/self/fd/|/proc/self/m
 CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
 INJECTED = re.compile(r"\(INJECTED\)|\+\+\+ killed by SIGKILL")
 DM_LIST_DEVICES = 0xC138FD02
-PATIENCE = 15  # seconds; guards give up after five
+PATIENCE = 60  # seconds; guards give up after five
 
 
 def mapped_devices():
@@ -125,7 +125,7 @@ class Test:
 
     def run(self, words, strace=()):
         done = subprocess.run([*strace, self.vmdk_dm, *words], stdin=subprocess.DEVNULL, capture_output=True, check=False,
-                              timeout=120, cwd=self.work)
+                              timeout=300, cwd=self.work)
         return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
     def must(self, words):

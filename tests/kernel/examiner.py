@@ -18,7 +18,7 @@ import sys
 
 PROMPT = "    # "
 INDENT = "    "
-DEADLINE_S = 120
+DEADLINE_S = 300
 
 
 def sessions(lines):

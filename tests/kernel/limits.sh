@@ -32,6 +32,7 @@ says 'there is no /dev/loop-control (modprobe loop?)'
 nothing_left 'an attach without loop devices'
 mknod /dev/loop-control c 10 237
 check 'nodes of loop devices that cannot be opened, from the second on'
+attaches_again 'loop devices are made, so that their nodes can be taken away'
 mkdir "$work/dev"
 for n in 1 2 3 1000 1001 1002 1003; do
     [ ! -e "/dev/loop$n" ] || mv "/dev/loop$n" "$work/dev"

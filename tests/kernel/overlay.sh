@@ -37,15 +37,8 @@ write_both() {
 
 # fill DEVICE START: writes chunks of 16 KiB from there on until one fails; $written has how many went well.
 fill() {
-    written=0
-    printf 'a chunk that was written' >"$work/chunk"
-    truncate -s 16384 "$work/chunk"
-    while dd if="$work/chunk" of="$1" bs=16384 seek=$(($2 / 16384 + written)) oflag=direct conv=notrunc \
-        status=none 2>"$work/dd"; do
-        dd if="$work/chunk" of="$work/should" bs=16384 seek=$(($2 / 16384 + written)) conv=notrunc status=none
-        written=$((written + 1))
-    done
-    [[ $(<"$work/dd") == *'Input/output error'* ]] || fail "the write failed otherwise: $(<"$work/dd")"
+    run_script fill.py "$1" "$work/should" "$2"
+    written=${answer%$'\n'}
 }
 
 # reads_as_it_should: past the page cache, which still has what could not be written.

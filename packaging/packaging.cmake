@@ -1,5 +1,6 @@
 # Debian packages, by CPack: vmdk-dm, and what puts it into the initramfs of dracut or of initramfs-tools. Each is a component of
-# the installation; what names none is in vmdk-dm. scripts/package builds them as Debian would.
+# the installation; what names none is in vmdk-dm. They hold the very program of the build that is packed (scripts/package: the
+# release), static libstdc++ and all, so that what was tested is what people run; only the prefix is Debian's.
 set(VMDK_DM_MAINTAINER "The vmdk-dm authors <vmdk-dm@example.org>" CACHE STRING
     "Who stands in the packages as their maintainer")
 
@@ -12,7 +13,7 @@ set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXE
                                                 WORLD_EXECUTE)
 # Rules and units are installed to absolute paths, so the whole tree is below a DESTDIR.
 set(CPACK_SET_DESTDIR ON)
-set(CPACK_INSTALL_PREFIX "${CMAKE_INSTALL_PREFIX}")
+set(CPACK_INSTALL_PREFIX /usr)
 set(CPACK_COMPONENTS_ALL vmdk-dm dracut initramfs)
 set(CPACK_COMPONENTS_GROUPING IGNORE)
 set(CPACK_PRE_BUILD_SCRIPTS ${PROJECT_SOURCE_DIR}/packaging/finish.cmake)

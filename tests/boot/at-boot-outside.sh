@@ -25,15 +25,25 @@ is_clean() {
 }
 must_be_clean() { is_clean "$1" || { cat -- "$work/dumpe2fs" "$work/e2fsck" 2>/dev/null | head -n 60; fail "$2 is not clean"; }; }
 
-# boot [ENVIRONMENT...]
+# Copies the host disk when the machine asks for it, and says so on a disk that is there for that. The rest is shown.
+take_copy() {
+    local line
+    while IFS= read -r line; do
+        printf '%s\n' "$line"
+        [ "$line" = 'take a copy of the host disk' ] || continue
+        cp --sparse=always -- "$work/one" "$work/one-in-use"
+        printf taken | dd of="$work/answer" conv=notrunc status=none
+    done
+}
+
 boot() {
-    rm -f -- "$work/one" "$work/two"
     truncate --size 96M "$work/one"
     truncate --size 32M "$work/two"
+    truncate --size 4K "$work/answer"
     local status=0
-    (cd -- "$project" && scripts/run-in-vm --timeout 600 --console --install "$build" --disk "$work/one" --disk "$work/two" \
-        --before-boot 'bash tests/boot/at-boot.prepare.sh' -- \
-        env "$@" bash tests/boot/at-boot.sh "$vmdk_dm") 2>"$work/console" || status=$?
+    (cd -- "$project" && scripts/run-in-vm --timeout 600 --console --install "$build" \
+        --disk "$work/one" --disk "$work/two" --disk "$work/answer" --before-boot 'bash tests/boot/at-boot.prepare.sh' -- \
+        bash tests/boot/at-boot.sh "$vmdk_dm") 2>"$work/console" | take_copy || status=$?
     [ "$status" -eq 0 ] || { tail -n 30 -- "$work/console"; fail "exit status $status of the machine"; }
 }
 
@@ -70,6 +80,5 @@ must_be_clean "$work/written" 'written'
 [ "$(debugfs -R 'cat /new' "$work/written" 2>/dev/null)" = 'through an overlay' ] || fail 'what was written to the overlay is not there'
 
 check 'and a machine that is cut off instead is found out'
-boot AT_BOOT_CUT=yes
-! is_clean "$work/one" || fail 'the host disk is clean, though the machine was cut off'
+! is_clean "$work/one-in-use" || fail 'the host disk was clean while the machine was writing to it'
 echo '5 checks'

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A machine has booted with the vmdktab, fstab and crypttab that at-boot.prepare.sh made (see at-boot-outside.sh, which
-# looks at the disks after it was switched off): what is right is attached and mounted, and what is wrong held up nothing.
+# looks at the disks while it runs and after it was switched off): what is right is attached and mounted, and what is wrong held up
+# nothing.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 start findmnt journalctl systemctl
@@ -22,19 +23,6 @@ journal_says() {
         || { journalctl --boot --no-pager --unit "$1"; fail "the journal of $1 does not say: $2"; }
 }
 monotonic() { systemctl show --property "$2" --value "$(unit "$1")"; }
-
-write() {
-    mounted /mnt/written written
-    echo 'through an overlay' >/mnt/written/new
-    echo 'in place' >/mnt/in-place/new
-}
-
-if [ "${AT_BOOT_CUT:-}" = yes ]; then
-    check 'written data, and then the machine is cut off'
-    write
-    leave
-    exit
-fi
 
 check 'what vmdktab says is attached, and fstab and crypttab find it'
 for name in left right chain far lvm luks written in-place 'a-b+c.d@e:f#g=h_1'; do is "$name" active; done
@@ -93,8 +81,14 @@ run systemctl stop "$(unit right)"
 exec {user}<&-
 wait_until 30 test ! -e /dev/mapper/right || fail 'right is still attached'
 
-check 'written data is there for whoever looks at the disks from outside'
-write
+check 'written data is there for whoever looks at the disks from outside, now and later'
+mounted /mnt/written written
+echo 'through an overlay' >/mnt/written/new
+echo 'in place' >/mnt/in-place/new
+sync
+echo 'take a copy of the host disk'
+copy_is_taken() { [ "$(dd if=/dev/vdc bs=512 count=1 iflag=direct status=none | tr -d '\0')" = taken ]; }
+wait_until 60 copy_is_taken || fail 'nobody has taken a copy of the host disk'
 echo poweroff >/run/run-in-vm/after
 # Of what is stopped the console tells, in its order.
 kill -s RTMIN+20 1

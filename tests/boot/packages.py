@@ -3,7 +3,7 @@
 
     tests/boot/packages.py TEST BUILD
 
-It boots what tests/package/make-root --machine makes.
+It boots what tests/package/make-machine makes.
 """
 
 import pathlib
@@ -18,16 +18,16 @@ class Machine:
     """A disk that is one ext4 file system, and what is booted with it."""
 
     def __init__(self, work):
-        made = pathlib.Path(run(PROJECT / "tests/package/make-root", "--machine").splitlines()[-1])
+        made = pathlib.Path(run(PROJECT / "tests/package/make-machine").splitlines()[-1])
         self.kernel = made / "vmlinuz"
-        self.initrd = made / "initrd"
+        self.initrd = None
         self.work = work
         self.disk = work / "root.ext4"
         shutil.copyfile(made / "root.ext4", self.disk)
 
     def step(self, name):
         """Boots and does a step of tests/package/steps; all units must have worked, and the disk be clean in the end."""
-        seen = boot(self, self.work, [self.disk], f"root=LABEL=fresh rw quiet step={name}", timeout=300)
+        seen = boot(self, self.work, [self.disk], f"root=/dev/nvme0n1 rw quiet step={name}")
         if seen.one("failed"):
             raise Failure(f"units have failed in the step '{name}'\n{seen.proof}\n{seen.console[-6000:]}")
         must_be_clean(f"the root file system, after the step '{name}',", self.disk, 0)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The packages are installed, upgraded, removed and purged in a root file system of their own, a minimal Debian with what they
-# depend on: the administrator's lines survive all but a purge, and after that the root is what it was.
+# The packages are installed, upgraded, removed and purged in a root file system of their own, a minimal Debian that has what
+# they may depend on: the administrator's lines survive all but a purge, and after that the root is what it was.
 #
 # mmdebstrap's hooks run in that root, without being root outside of it.
 set -eu
@@ -9,7 +9,11 @@ here=$(dirname -- "$(readlink -f -- "$0")")
 main() {
     case ${1-} in
     --in-root) check_in_root "$2" ;;
-    *) prepare && in_new_root ;;
+    *)
+        prepare
+        check_contents
+        in_new_root
+        ;;
     esac
 }
 
@@ -22,7 +26,7 @@ prepare() {
     local name
     work=$(mktemp -d "${TMPDIR:-/tmp}/vmdkdm-test.XXXXXX")
     trap 'rm -rf -- "$work"' EXIT
-    base=$("$here/make-root")
+    base=$("$here/../../scripts/make-vm-root")/base.tar
     mkdir "$work/packages" "$work/packages/newer"
     cp build/package/packages/*.deb "$work/packages"
     for name in "$work"/packages/*.deb; do make_newer "$name"; done
@@ -37,6 +41,26 @@ make_newer() {
     dpkg-deb --raw-extract "$1" "$unpacked"
     sed -i -e 's/^Version: .*/&+newer/' -e 's/\(vmdk-dm (= [^)]*\))/\1+newer)/' "$unpacked/DEBIAN/control"
     dpkg-deb --root-owner-group --build "$unpacked" "$work/packages/newer/${1##*/}" >/dev/null
+}
+
+# depends PACKAGE: the names of what it depends on.
+depends() { dpkg-deb --field "$work/packages/$1"_*.deb Depends | sed -e 's/([^)]*)//g' -e 's/[, ]\+/ /g' -e 's/ *$//' | tr ' ' '\n' | sort | tr '\n' ' '; }
+must_depend() { [ "$(depends "$1")" = "$2 " ] || fail "$1 depends on: $(depends "$1"), not: $2"; }
+
+check_contents() {
+    echo '- the packages depend on what they need and no more, and name paths below /usr'
+    must_depend vmdk-dm 'libblkid1 libc6 libcap-ng0 libcryptsetup12 libdeflate0 libdevmapper1.02.1 libmount1 libnettle8 libseccomp2 libudev1'
+    must_depend vmdk-dm-dracut 'dracut-core vmdk-dm'
+    must_depend vmdk-dm-initramfs 'dmsetup initramfs-tools-core mount vmdk-dm'
+    local name
+    for name in "$work"/packages/*.deb; do
+        dpkg-deb --extract "$name" "$work/contents"
+    done
+    for name in lib/udev/rules.d/59-vmdk-dm.rules lib/systemd/system/vmdk-dm@.service usr/share/initramfs-tools/hooks/vmdk-dm \
+        usr/lib/dracut/modules.d/90vmdk-dm/module-setup.sh; do
+        grep -q /usr/sbin/vmdk-dm "$work/contents/$name" || fail "$name does not name /usr/sbin/vmdk-dm"
+    done
+    ! grep -r -I -F /usr/local "$work/contents" --exclude-dir doc || fail 'the packages name paths below /usr/local'
 }
 
 in_new_root() {
@@ -74,6 +98,12 @@ check_in_root() {
     local packages=(vmdk-dm vmdk-dm-dracut vmdk-dm-initramfs) version before installed
     local debs=("$root"/packages/*.deb) newer_debs=("$root"/packages/newer/*.deb)
     version=$(dpkg-deb --field "$root"/packages/vmdk-dm_*.deb Version)
+    # The base has no initramfs and is told to make none. Weak compression, as this one is made six times.
+    rm "$root/etc/initramfs-tools/update-initramfs.conf"
+    mkdir -p "$root/etc/initramfs-tools/conf.d"
+    printf 'COMPRESS=gzip\nCOMPRESSLEVEL=1\n' >"$root/etc/initramfs-tools/conf.d/compress"
+    chroot "$root" update-initramfs -c -k all
+    ! in_initramfs || fail 'vmdk-dm is in the initramfs before it is installed'
     before=$(files)
 
     echo '- installed: the tool runs, all files are as packed, and there is an empty /etc/vmdktab'

@@ -41,7 +41,7 @@ boot() {
     truncate --size 32M "$work/two"
     truncate --size 4K "$work/answer"
     local status=0
-    (cd -- "$project" && scripts/run-in-vm --timeout 600 --console --install "$build" \
+    (cd -- "$project" && scripts/run-in-vm --timeout 2400 --console --install "$build" \
         --disk "$work/one" --disk "$work/two" --disk "$work/answer" --before-boot 'bash tests/boot/at-boot.prepare.sh' -- \
         bash tests/boot/at-boot.sh "$vmdk_dm") 2>"$work/console" | take_copy || status=$?
     [ "$status" -eq 0 ] || { tail -n 30 -- "$work/console"; fail "exit status $status of the machine"; }

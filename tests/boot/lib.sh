@@ -3,11 +3,16 @@
 #
 #   scripts/run-in-vm --install build/release --new-disk 128M -- bash tests/boot/NAME.sh /usr/local/sbin/vmdk-dm
 #
+# (CMakeLists.txt has the disks that each needs; those that share a machine there, devices.sh, run alone too.)
+#
 # It stands on the lib.sh of the kernel tests: start, must, refuses, remember_images, conclude and the rest are there.
 # The machine is thrown away at the end, so that nothing need be undone but what the test is about.
 # shellcheck shell=bash
 . "$(dirname -- "${BASH_SOURCE[0]}")/../kernel/lib.sh"
 boot=$(dirname -- "${BASH_SOURCE[0]}")
+
+# Longer than there: what is asked again costs an emulated processor 100 ms, which those that are waited for need.
+pause() { read -r -t 0.4 _ <&"$never" || true; }
 
 # run COMMAND...: it must succeed; what it says is shown only if it does not.
 run() {

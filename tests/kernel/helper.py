@@ -35,7 +35,7 @@ buffers = [bytearray(CHUNK), bytearray(CHUNK)]
 
 
 def mapped_devices():
-    """Straight from the kernel: a device without a table is nowhere in /sys."""
+    """Names and numbers, straight from the kernel: a device without a table is nowhere in /sys."""
     size, start = 16 << 10, 312
     while True:
         buffer = bytearray(struct.pack("=IIIII", 4, 0, 0, size, start).ljust(size, b"\0"))
@@ -45,9 +45,10 @@ def mapped_devices():
             break
         size *= 2
     at, names = start, []
-    while struct.unpack_from("=Q", buffer, at)[0]:
-        _, further = struct.unpack_from("=QI", buffer, at)
-        names.append(buffer[at + 12:buffer.index(0, at + 12)].decode())
+    while device := struct.unpack_from("=Q", buffer, at)[0]:
+        further = struct.unpack_from("=I", buffer, at + 8)[0]
+        name = buffer[at + 12:buffer.index(0, at + 12)].decode()
+        names.append(f"{name} {os.major(device)}:{os.minor(device)}")
         if further == 0:
             break
         at += further

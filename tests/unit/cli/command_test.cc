@@ -111,7 +111,7 @@ TEST_CASE("a number is one of those that are allowed") {
 
 TEST_CASE("options that exclude each other are refused together") {
     CHECK(std::string(Show().refused({"show", "disk.vmdk", "--json", "--form", "json"}).what()) ==
-          "--json excludes --form");
+          "--form excludes --json");
 }
 
 }  // namespace

@@ -61,7 +61,9 @@ std::vector<std::string> file_name_candidates(const std::string& name, const std
 }
 
 // A converter that stays open keeps the C library's module for it.
-void load_encoding(const std::string& encoding) { static_cast<void>(::iconv_open("UTF-8", encoding.c_str())); }
+void load_encoding(const std::string& encoding) {
+    static_cast<void>(::iconv_open("UTF-8", encoding.c_str()));
+}
 
 bool is_windows_device(const std::string& name) { return name.starts_with("\\\\.\\"); }
 

@@ -22,7 +22,7 @@ TEST_CASE("the hashes are those of their standards") {
 }
 
 TEST_CASE("zeros are hashed without being there") {
-    const std::uint64_t count = GENERATE(0, 1, 16384, 100000);
+    const std::uint64_t count = GENERATE(0U, 1U, 16384U, 100000U);
     Hasher hasher(HashAlgorithm::sha1);
     hasher.update_zeros(count);
     CHECK(hasher.finish() == digest_of(HashAlgorithm::sha1, std::string(count, '\0')));

@@ -131,7 +131,7 @@ TEST_CASE("a disk that is one of the files from end to end is not read a second 
     const FilePtr other = memory.add("/other", numbered(5, 3));
     const FilePtr file =
         std::make_shared<DisturbedFile>(memory.add("/flat", numbered(0, 10)), [&] { ++*reads; });
-    const std::uint64_t from = GENERATE(0, 1);
+    const std::uint64_t from = GENERATE(0U, 1U);
     BlockMap::Builder builder;
     builder.append(Sectors(10 - from), Stored{builder.add_file(file, 0), Sectors(from)});
     const BlockMap map = std::move(builder).build();

@@ -84,7 +84,7 @@ void check_in_place(const Image& image, const Plan& plan, Kernel& kernel, std::v
         refuse_written(*lower.file, kernel);
     }
     if (image.descriptor.has_parent())
-        notes.push_back("the image is a snapshot of another: what is written stays in this layer");
+        notes.emplace_back("the image is a snapshot of another: what is written stays in this layer");
     for (const std::string& child : children_of(image))
         notes.push_back(
             concat("'", child, "' is a child of this image, and is damaged when this image is written"));

@@ -31,10 +31,10 @@ void print_notes(const std::vector<std::string>& notes) {
     for (const std::string& note : notes) std::cerr << "vmdk-dm: note: " << note << "\n";
 }
 
-TextTable::TextTable(std::vector<std::pair<std::string, Align>> header) {
+TextTable::TextTable(const std::vector<std::pair<std::string, Align>>& header) {
     std::vector<std::string> titles;
-    for (auto& [title, align] : header) {
-        titles.push_back(std::move(title));
+    for (const auto& [title, align] : header) {
+        titles.push_back(title);
         align_.push_back(align);
     }
     rows_.push_back(std::move(titles));

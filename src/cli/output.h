@@ -27,7 +27,7 @@ class TextTable {
   public:
     enum class Align { left, right };
 
-    explicit TextTable(std::vector<std::pair<std::string, Align>> header);
+    explicit TextTable(const std::vector<std::pair<std::string, Align>>& header);
     void add(std::vector<std::string> row);
     /// On stdout, each line after `indent` blanks.
     void print(std::size_t indent = 0) const;

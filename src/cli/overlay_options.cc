@@ -71,7 +71,7 @@ void note_unreadable(OpenImage& opened) {
         return std::holds_alternative<Unreadable>(run.content);
     });
     if (is_damaged)
-        opened.notes.push_back(
+        opened.notes.emplace_back(
             "parts of the disk cannot be read: a small write beside them makes the kernel give the overlay "
             "up, until "
             "it is attached anew");

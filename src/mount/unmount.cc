@@ -98,7 +98,7 @@ void stop_arrays(const AttachedDisk& disk, Kernel& kernel, std::vector<std::stri
     try {
         deactivate(disk, kernel, notes);
     } catch (const Error& error) {
-        notes.push_back(error.what());
+        notes.emplace_back(error.what());
     }
 }
 

@@ -195,8 +195,8 @@ std::vector<std::string> lvm_report_words() {
             "--configreport",
             "seg",
             "-o",
-            "lv_name,lv_uuid,lv_layout,lv_role,lv_permissions,lv_merging,segtype,seg_start,seg_size,stripe_"
-            "size,devices"};
+            concat("lv_name,lv_uuid,lv_layout,lv_role,lv_permissions,lv_merging,segtype,seg_start,seg_size,",
+                   "stripe_size,devices")};
 }
 
 std::vector<LvmGroup> parse_lvm_report(std::string_view json) {

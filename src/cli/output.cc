@@ -8,6 +8,8 @@
 
 #include "base/concat.h"
 
+template class nlohmann::basic_json<nlohmann::ordered_map>;
+
 namespace vmdkdm {
 namespace {
 

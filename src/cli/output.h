@@ -8,6 +8,9 @@
 
 #include "base/human_size.h"
 
+// Once, in output.cc: it takes a second and more in every file.
+extern template class nlohmann::basic_json<nlohmann::ordered_map>;
+
 namespace vmdkdm {
 
 /// Objects keep the order in which their keys were written.

@@ -10,9 +10,9 @@
 namespace vmdkdm {
 
 /// User-Mode Linux runs as two processes that wait for each other at every system call and page fault. On two
-/// CPUs each switch wakes the other CPU: on an idle machine that triples the time of all that runs inside.
-/// This is a CPU, of those that we may use, on which no other embedded kernel of ours or of
-/// scripts/on-one-cpu runs, for as long as the value lives. Where all are taken it is none.
+/// CPUs each switch wakes the other CPU, which takes up to twice the processor time. This is a CPU, of those
+/// that we may use, on which no other embedded kernel of ours or of scripts/on-one-cpu runs, for as long as
+/// the value lives. Where all are taken it is none.
 class OwnCpu {
   public:
     OwnCpu();

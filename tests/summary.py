@@ -75,7 +75,9 @@ def main():
     options = parser.parse_args()
 
     steps = list(steps_of(options.steps))
-    results = [result for path in options.results for result in results_of(path)]
+    of_build = {path.stem: list(results_of(path)) for path in options.results}
+    results = [result for of_one in of_build.values() for result in of_one]
+    empty = [build for build, of_one in of_build.items() if not of_one]
     print_slowest(steps + results)
     over = print_labels(steps + results, budgets_of(options.budgets))
     of_verdict = collections.defaultdict(list)
@@ -85,11 +87,13 @@ def main():
     for verdict in ("failed", "skipped"):
         for name in of_verdict[verdict]:
             print(f"{verdict}: {name}")
+    for build in empty:
+        print(f"no test ran in build/{build}")
     if options.budget and over:
         print(f"over budget (tests/budget): {', '.join(over)}")
     print(f"{len(of_verdict['passed'])} passed, {len(of_verdict['failed'])} failed, {len(of_verdict['skipped'])} skipped")
     in_ci = os.environ.get("CI") == "true"
-    failed = of_verdict["failed"] or not results or (in_ci and of_verdict["skipped"]) or (options.budget and over)
+    failed = of_verdict["failed"] or not results or empty or (in_ci and of_verdict["skipped"]) or (options.budget and over)
     sys.exit(1 if failed else 0)
 
 

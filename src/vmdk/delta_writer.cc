@@ -1,7 +1,6 @@
 #include "vmdk/delta_writer.h"
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <string_view>
 
@@ -48,10 +47,17 @@ bool can_be_quoted(std::string_view text) {
 }
 
 // The keys and values that hardware has; nothing that another reader could stumble over.
-bool is_plain(std::string_view text) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-        return std::isalnum(c) != 0 || c == ' ' || c == '-' || c == '.' || c == '_';
+bool is_plain(std::string_view text, std::string_view marks) {
+    const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+    return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
+        return is_letter(c) || (c >= '0' && c <= '9') || marks.find(c) != std::string_view::npos;
     });
+}
+
+// A key ends at the first blank. I/O filters have seen none of the delta's bytes.
+bool can_be_written(const KeyValue& entry) {
+    return is_plain(entry.first, "-._") && is_plain(entry.second, " -._") &&
+           !equal_ignoring_case(entry.first, "iofilters");
 }
 
 }  // namespace
@@ -72,8 +78,8 @@ std::string print_delta_descriptor(const DeltaDescriptor& descriptor) {
                "\ncreateType=\"monolithicSparse\"\nparentFileNameHint=\"", descriptor.parent_hint,
                "\"\n# Extent description\nRW ", descriptor.capacity.count(), " SPARSE \"",
                descriptor.file_name, "\"\n\n# The Disk Data Base\n#DDB\n\n");
-    for (const auto& [key, value] : descriptor.ddb)
-        if (is_plain(key) && is_plain(value)) append_parts(text, "ddb.", key, " = \"", value, "\"\n");
+    for (const KeyValue& entry : descriptor.ddb)
+        if (can_be_written(entry)) append_parts(text, "ddb.", entry.first, " = \"", entry.second, "\"\n");
     return text;
 }
 

@@ -23,7 +23,7 @@ struct DeltaDescriptor {
     std::string parent_hint;    ///< path of the parent, seen from the delta's directory or absolute
     std::string file_name;      ///< of the delta itself, without a directory
     Sectors capacity;           ///< the parent's
-    std::vector<KeyValue> ddb;  ///< without "ddb."; what cannot be written in quotes is left out
+    std::vector<KeyValue> ddb;  ///< without "ddb."; what would not read back the same is left out
 };
 
 /// The text of the descriptor. Throws Error (refused) for a name with a quotation mark or a line end, which

@@ -97,6 +97,21 @@ TEST_CASE("the descriptor is written as readers in the field expect it") {
           "ddb.adapterType = \"ide\"\n");
 }
 
+TEST_CASE("hardware that would not read back the same is left out") {
+    DeltaDescriptor descriptor = descriptor_of(Sectors(8));
+    descriptor.ddb = {{"geometry.heads", "16"},
+                      {"toolsVersion ", "1"},
+                      {"a key", "1"},
+                      {"a=b", "1"},
+                      {"", "1"},
+                      {"comment", ""},
+                      {"comment", "\xc4"},
+                      {"iofilters", "vmcrypt"},
+                      {"comment", " a -._b "}};
+    const std::vector<KeyValue> kept = {{"geometry.heads", "16"}, {"comment", " a -._b "}};
+    CHECK(parse_descriptor(print_delta_descriptor(descriptor), "d").ddb.entries() == kept);
+}
+
 TEST_CASE("a name that no descriptor can say is refused, and so is a parent without a CID") {
     DeltaDescriptor quoted = descriptor_of(Sectors(8));
     quoted.parent_hint = "a\"b.vmdk";

@@ -11,9 +11,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/concat.h"
 #include "base/error.h"
@@ -55,12 +57,21 @@ unsigned unbound_from(unsigned number) {
     return number;
 }
 
+// A machine's udevd that hears of it has it open for a moment.
+void remove_loop(const UniqueFd& control, unsigned number) {
+    constexpr auto patience = std::chrono::seconds(5);
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (::ioctl(control.get(), LOOP_CTL_REMOVE, number) < 0 && errno == EBUSY &&
+           std::chrono::steady_clock::now() < deadline)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+}
+
 // Whether it can be used: a container's own /dev has the nodes that it was given.
 bool make_loop(const UniqueFd& control, unsigned number) {
     const bool is_new = ::ioctl(control.get(), LOOP_CTL_ADD, number) >= 0;
     if (!is_new && errno != EEXIST) throw system_error(concat("cannot make ", node_of(number)), errno);
     if (::access(node_of(number).c_str(), F_OK) == 0) return true;
-    if (is_new) ::ioctl(control.get(), LOOP_CTL_REMOVE, number);
+    if (is_new) remove_loop(control, number);
     return false;
 }
 

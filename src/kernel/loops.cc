@@ -57,7 +57,7 @@ unsigned unbound_from(unsigned number) {
     return number;
 }
 
-// A machine's udevd that hears of it has it open for a moment.
+// udevd opens a new device for a moment, and nothing tells when it closes it: so this tries again.
 void remove_loop(const UniqueFd& control, unsigned number) {
     constexpr auto patience = std::chrono::seconds(5);
     const auto deadline = std::chrono::steady_clock::now() + patience;

@@ -82,21 +82,21 @@ _vmdk_dm() {
 
     local place_options=(--allow-path --search-dir --allow-devices --layer)
     local image_options=("${place_options[@]}" --allow-short --ignore-cid --use-redundant --allow-damaged)
-    local device_options=(--name --in-place --strategy --sector-size --overlay --overlay-size --scratch --accept-touched)
+    local device_options=(--name --in-place --strategy --sector-size --direct-io --overlay --overlay-size --scratch --accept-touched)
     local key_options=(--key-file --key-fd --key)
-    local embedded_options=(--name --sector-size --key-file --cache-dir --mem --timeout --console)
+    local embedded_options=(--name --sector-size --key-file --cache-dir --cache-limit --mem --timeout --console)
     local options
     case $command in
     attach)
-        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --direct-io --run-dir --cache-dir --seal --require-seal --progress --no-udev --json --table --table-file)
+        options=("${image_options[@]}" "${device_options[@]}" --no-partitions -p --delimiter --expose --run-dir --cache-dir --cache-limit --seal --require-seal --progress --no-udev --json --table --table-file)
         ;;
     detach) options=(--all --deferred --verify --progress --no-udev --json) ;;
     mount)
-        options=("${image_options[@]}" "${device_options[@]}" "${key_options[@]}" --rw -o --options -t --type --owner --mode --run-dir --cache-dir --progress --no-udev --json)
+        options=("${image_options[@]}" "${device_options[@]}" "${key_options[@]}" --rw -o --options -t --type --owner --mode --run-dir --cache-dir --cache-limit --progress --no-udev --json)
         ;;
     umount) options=(--no-udev --json) ;;
     shell | run) options=("${image_options[@]}" "${embedded_options[@]}" --dir --dir-ro) ;;
-    copy-out) options=("${image_options[@]}" "${embedded_options[@]}" --force) ;;
+    copy-out) options=("${image_options[@]}" "${embedded_options[@]}" --force --max-size --max-files) ;;
     list) options=(--json --wait-low) ;;
     info) options=("${image_options[@]}" --chain --json) ;;
     map) options=("${image_options[@]}" --overlay --accept-touched --deep --json) ;;
@@ -107,12 +107,12 @@ _vmdk_dm() {
     overlay)
         options=("${image_options[@]}" --overlay --accept-touched --format --force --hash --no-sync --progress --json)
         ;;
-    verify) options=(--image --deep --progress --json) ;;
+    verify) options=(--image --allow-path --search-dir --allow-devices --deep --progress --json) ;;
     cache) options=(--cache-dir --clear --json) ;;
     table) options=("${image_options[@]}" "${device_options[@]}" --cache-dir --deep --json --concise) ;;
     check) options=("${place_options[@]}" --deep --progress --json) ;;
     filesystems)
-        options=("${image_options[@]}" "${key_options[@]}" --sector-size --run-dir --cache-dir --progress --no-udev --json)
+        options=("${image_options[@]}" "${key_options[@]}" --sector-size --run-dir --cache-dir --cache-limit --progress --no-udev --json)
         ;;
     activate) options=("${key_options[@]}" --vg-name --no-udev --json) ;;
     deactivate) options=(--no-udev --json) ;;
@@ -129,14 +129,14 @@ _vmdk_dm() {
     --image) _vmdk_dm_images "$cur"; return ;;
     --progress) _vmdk_dm_words "$cur" auto text none json; return ;;
     --hash | --algorithm) _vmdk_dm_words "$cur" md5 sha1 sha256; return ;;
-    --direct-io) _vmdk_dm_words "$cur" auto on off; return ;;
+    --direct-io) _vmdk_dm_words "$cur" auto off; return ;;
     --strategy) _vmdk_dm_words "$cur" auto linear exceptions materialise; return ;;
     --sector-size) _vmdk_dm_words "$cur" 512 4096; return ;;
     --owner)
         while IFS= read -r cur; do COMPREPLY+=("$cur"); done < <(compgen -A user -- "$cur")
         return
         ;;
-    --name | --layer | -o | --options | -t | --type | --mode | -p | --delimiter | --overlay-size | --key-fd | --key | --vg-name | --mem | --timeout) return ;;
+    --name | --layer | -o | --options | -t | --type | --mode | -p | --delimiter | --overlay-size | --cache-limit | --key-fd | --key | --vg-name | --mem | --timeout | --max-size | --max-files) return ;;
     --overlay)
         compopt -o default 2>/dev/null
         return

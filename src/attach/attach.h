@@ -13,13 +13,9 @@
 
 namespace vmdkdm {
 
-/// Direct I/O between the loop devices and the files. `automatic` is off; ARCHITECTURE.md says why.
-enum class DirectIo { automatic, on, off };
-
 inline constexpr const char* default_run_dir = "/run/vmdk-dm";
 
 struct AttachOptions {
-    DirectIo direct_io = DirectIo::automatic;
     bool partitions = true;
     bool exposed = false;  ///< to udev's rules, instead of quarantined
     std::optional<std::string>

@@ -112,7 +112,11 @@ std::optional<DeviceNumber> overlay_of(const Stack& stack, Kernel& kernel) {
     if (!stack.has_base || !stack.disk || !stack.disk->live_table) return std::nullopt;
     const TableLine first = kernel.live_table(stack.disk->name).lines().front();
     const auto* snapshot = std::get_if<SnapshotTarget>(&first.target);
-    return snapshot == nullptr ? std::nullopt : std::optional(std::get<DeviceNumber>(snapshot->cow));
+    if (snapshot == nullptr) return std::nullopt;
+    const auto cow = std::get<DeviceNumber>(snapshot->cow);
+    // Read page by page, it lies below a device of ours.
+    const auto pages = stack.lowers.find(cow);
+    return pages == stack.lowers.end() || pages->second.empty() ? cow : pages->second.front();
 }
 
 std::optional<AttachedOverlay> describe_overlay(const Stack& stack, const std::vector<AttachedLower>& lowers,
@@ -195,7 +199,8 @@ std::vector<std::string> notes_on_files(const AttachedDisk& disk, Kernel& kernel
         if (lower.loop->missing > Bytes(0))
             notes.push_back(concat("'", file, "' has been cut short since ", path, " was attached: its last ",
                                    lower.loop->missing.count(),
-                                   " bytes are gone, and a read that reaches into them gives zeros"));
+                                   " bytes are gone, and a read that reaches into them ",
+                                   lower.loop->direct_io ? "fails" : "gives zeros"));
         else if (file.ends_with(" (deleted)"))
             notes.push_back(concat("'", file.substr(0, file.size() - std::string_view(" (deleted)").size()),
                                    "' has been deleted or replaced since ", path,

@@ -39,6 +39,18 @@ void remove_all(Kernel& kernel, const std::string& id) {
     }
 }
 
+bool is_inner(const DmInfo& device) { return !parse_own_uuid(device.uuid)->layer.empty(); }
+
+// A detach goes from the top down. Where it was killed, devices are left that no disk lies on.
+void remove_without_disk(Kernel& kernel, const std::string& id) {
+    for (std::size_t left = 0;;) {
+        const std::vector<DmInfo> devices = devices_of(kernel, id);
+        if (devices.size() == left || !std::all_of(devices.begin(), devices.end(), is_inner)) return;
+        left = devices.size();
+        remove_all(kernel, id);
+    }
+}
+
 // Runs in the child once the parent is gone: what it made is going, and the nodes with it.
 void clean_up_after_parent(Kernel& kernel, const std::string& id, const std::string& disk_name,
                            bool all_is_ours) {
@@ -68,6 +80,11 @@ void remove_debris(Kernel& kernel, const std::string& id) {
         });
         if (was_suspect && is_debris(device)) kernel.remove_device(device.name);
     }
+}
+
+void remove_remnants(Kernel& kernel, const std::string& id) {
+    remove_debris(kernel, id);
+    remove_without_disk(kernel, id);
 }
 
 AttachGuard::AttachGuard(Kernel& kernel, const std::string& id, const std::string& disk_name,

@@ -16,6 +16,9 @@ namespace vmdkdm {
 /// state within a millisecond, but on a busy machine not always: who calls this has the AttachLock. Throws
 /// Error.
 void remove_debris(Kernel& kernel, const std::string& id);
+/// That, and what a killed detach has left below a disk that is gone: unused devices of the image, where
+/// neither its disk nor a partition is there. Throws Error.
+void remove_remnants(Kernel& kernel, const std::string& id);
 
 /// Keeps others from attaching the image, and removes debris and stale nodes when we end without having said
 /// that all is well, once the kernel has undone the attach. Killing both at once (a whole cgroup) leaves at

@@ -6,6 +6,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "vmdk/descriptor_text.h"
 #include "vmdk/flat.h"
 
 namespace vmdkdm {
@@ -60,7 +61,7 @@ std::vector<std::string> children_of(const Image& image) {
             continue;
         if (entry.file_size(gone) > max_delta_descriptor_bytes || gone) continue;
         std::ifstream in(entry.path(), std::ios::binary);
-        const std::string text{std::istreambuf_iterator<char>(in), {}};
+        const std::string text = descriptor_text({std::istreambuf_iterator<char>(in), {}}).text;
         if (!looks_like_descriptor(text)) continue;
         try {
             const Descriptor other = parse_descriptor(text, entry.path().string());

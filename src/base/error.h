@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace vmdkdm {
 
@@ -23,20 +24,33 @@ enum class ErrorKind {
 class Error : public std::runtime_error {
   public:
     Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+    /// With lines of their own below the message. `what()` is all of it, escaped but for these line ends.
+    Error(ErrorKind kind, std::string_view message, const std::vector<std::string>& lines);
     ErrorKind kind() const { return kind_; }
 
+    /// Whether line ends in `what()` are ours. Elsewhere they come from a name, and are escaped where it is
+    /// printed.
+    bool has_lines() const { return has_lines_; }
+
     /// The same error with "`context`: " in front, for rethrowing on the way up.
-    Error within(std::string_view context) const { return {kind_, std::string(context) + ": " + what()}; }
+    Error within(std::string_view context) const;
+
+  protected:
+    struct WholeText {};  ///< escaped but for its line ends
+    Error(WholeText, ErrorKind kind, const std::string& text)
+        : std::runtime_error(text), kind_(kind), has_lines_(true) {}
 
   private:
     ErrorKind kind_;
+    bool has_lines_ = false;
 };
 
 /// A fault in a text: "file:line:column: message", the line, a caret. It says by itself where it is, so no
 /// context is put in front of it, and editors can jump to the place.
 class TextError : public Error {
   public:
-    explicit TextError(const std::string& message) : Error(ErrorKind::format, message) {}
+    /// `text` is all of it, escaped but for its line ends.
+    explicit TextError(const std::string& text) : Error(WholeText(), ErrorKind::format, text) {}
 };
 
 /// "`what_failed`: <strerror>" (the latter alone when `what_failed` is empty), with the kind that fits:

@@ -5,6 +5,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/escaped.h"
 
 namespace vmdkdm {
 namespace {
@@ -18,6 +19,13 @@ bool continues_a_character(char c) { return (static_cast<unsigned char>(c) & 0xc
 // A line of a hostile descriptor may be megabytes long; a message shows what fits a screen round the place.
 constexpr std::size_t shown_before = 60;
 constexpr std::size_t shown_after = 100;
+
+// Of the one that the byte at `at` is a part of, or `at` where a text ends or is no UTF-8.
+std::size_t start_of_character(std::string_view text, std::size_t at) {
+    std::size_t start = at;
+    while (start > 0 && at - start < 3 && start < text.size() && continues_a_character(text[start])) --start;
+    return start < text.size() && continues_a_character(text[start]) ? at : start;
+}
 
 }  // namespace
 
@@ -41,20 +49,10 @@ std::string_view trim(std::string_view text) {
     return text.substr(first, text.find_last_not_of(blanks) - first + 1);
 }
 
-std::string masked(std::string_view text) {
-    std::string masked_text(text);
-    for (std::size_t i = 0; i < masked_text.size(); ++i) {
-        const auto byte = static_cast<unsigned char>(masked_text[i]);
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7f) masked_text[i] = '?';
-        // U+0080 to U+009F are control characters too: 0xc2 and one of 0x80 to 0x9f.
-        const bool is_c1 = byte >= 0x80 && byte < 0xa0 && i > 0 && masked_text[i - 1] == '\xc2';
-        if (is_c1) masked_text.replace(i - 1, 2, "??");
-    }
-    return masked_text;
-}
-
 std::string printable(std::string_view text) {
-    return text.size() <= 100 ? masked(text) : masked(text.substr(0, 100)) + "...";
+    constexpr std::size_t most = 100;
+    return text.size() <= most ? escaped(text)
+                               : escaped(text.substr(0, start_of_character(text, most))) + "...";
 }
 
 TextPosition TextCursor::position() const {
@@ -92,14 +90,16 @@ std::optional<std::string_view> TextCursor::take_quoted() {
 }
 
 void TextCursor::fail(const std::string& message) const {
-    const std::size_t from = offset_ > shown_before ? offset_ - shown_before : 0;
-    const std::string_view before = line_.substr(from, offset_ - from);
+    const std::size_t from = offset_ > shown_before ? start_of_character(line_, offset_ - shown_before) : 0;
+    const std::size_t to = start_of_character(line_, std::min(offset_ + shown_after, line_.size()));
+    // A line has no line ends; its tabs stay, and are in the indent too.
+    const std::string before = escaped_lines(line_.substr(from, offset_ - from));
     std::string indent;
     for (const char c : before)
         if (!continues_a_character(c)) indent += c == '\t' ? '\t' : ' ';
     const TextPosition at = position();
-    throw TextError(concat(*file_name_, ":", at.line, ":", at.column, ": ", message, "\n", masked(before),
-                           masked(line_.substr(offset_, shown_after)), "\n", indent, "^"));
+    throw TextError(concat(escaped(*file_name_), ":", at.line, ":", at.column, ": ", escaped(message), "\n",
+                           before, escaped_lines(line_.substr(offset_, to - offset_)), "\n", indent, "^"));
 }
 
 }  // namespace vmdkdm

@@ -25,10 +25,7 @@ struct LessIgnoringCase {
 /// Without blanks (space, tab, CR) at both ends.
 std::string_view trim(std::string_view text);
 
-/// `text` with control characters as `?`.
-std::string masked(std::string_view text);
-
-/// `text` fit for a terminal and a message: masked, and cut after 100 bytes.
+/// `text` fit for a message: escaped, and cut after 100 bytes.
 std::string printable(std::string_view text);
 
 class TextCursor {

@@ -1,8 +1,8 @@
 // vmdk-dm activate, deactivate: what lies on attached disks, up and down again.
 #include "stack/activate.h"
+#include "cli/printer.h"
 
 #include <algorithm>
-#include <iostream>
 #include <memory>
 
 #include "attach/attached.h"
@@ -47,10 +47,10 @@ std::string quoted(const std::vector<std::string>& names) {
 
 void print_made(const std::vector<MadeVolume>& made, const StackCommandOptions& options) {
     if (made.empty())
-        std::cerr << "vmdk-dm: note: there is nothing to be brought up on " << quoted(options.wanted) << "\n";
+        err() << "vmdk-dm: note: there is nothing to be brought up on " << quoted(options.wanted) << "\n";
     Json list = Json::array();
     for (const MadeVolume& volume : made) {
-        if (!options.json) std::cout << volume.path << "\n";
+        if (!options.json) out() << volume.path << "\n";
         list.push_back({{"name", volume.name}, {"kind", json_word(volume.kind)}, {"path", volume.path}});
     }
     if (options.json) print_json(list);
@@ -67,7 +67,7 @@ void run_activate(StackCommandOptions& options) {
         activation.keep();
         print_notes(notes);
         print_made(activation.made(), options);
-        std::cout.flush();
+        out().flush();
         delay.discard();
     });
 }

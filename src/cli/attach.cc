@@ -1,5 +1,4 @@
 // vmdk-dm attach: the disk and its partitions under /dev/mapper; or those of vmdktab's entries.
-#include <iostream>
 #include <memory>
 
 #include "base/concat.h"
@@ -7,6 +6,7 @@
 #include "cli/attach_image.h"
 #include "cli/attach_table.h"
 #include "cli/cli.h"
+#include "cli/printer.h"
 #include "tab/tab.h"
 
 namespace vmdkdm {
@@ -25,8 +25,8 @@ void attach_one(const AttachCommandOptions& options) {
         if (options.json)
             print_json(attached.description);
         else
-            for (const std::string& path : attached.paths) std::cout << path << "\n";
-        std::cout.flush();
+            for (const std::string& path : attached.paths) out() << path << "\n";
+        out().flush();
         // A signal that comes when the disk stands already comes too late: the paths are printed, the status
         // is 0.
         delay.discard();

@@ -1,6 +1,5 @@
 #include "cli/attach_image.h"
 
-#include <map>
 #include <memory>
 
 #include "attach/attach.h"
@@ -14,9 +13,6 @@
 
 namespace vmdkdm {
 namespace {
-
-const std::map<std::string, DirectIo> direct_io_words = {
-    {"auto", DirectIo::automatic}, {"on", DirectIo::on}, {"off", DirectIo::off}};
 
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
@@ -65,7 +61,6 @@ AttachResult attach_plan(const AttachCommandOptions& options, const Plan& plan,
                          const std::optional<ChosenOverlay>& overlay, OutputFile* certificate,
                          OpenImage& opened) {
     AttachOptions attach_options;
-    attach_options.direct_io = direct_io_words.at(options.direct_io);
     attach_options.partitions = !options.no_partitions;
     attach_options.exposed = options.expose;
     attach_options.partition_delimiter = options.delimiter;
@@ -103,10 +98,6 @@ void add_attach_options(Command& command, AttachCommandOptions& options) {
                        "Between disk name and partition number (default: 'p' after a digit)");
     command.add_flag("--expose", options.expose,
                      "No quarantine: let udev, LVM and others find what is on the disk");
-    command
-        .add_option("--direct-io", options.direct_io, "WHEN",
-                    "Direct I/O of the loop devices: auto, on or off")
-        .one_of({"auto", "on", "off"});
     add_preparation_options(command, options.preparation);
     add_seal_options(command, options.seal);
     command.add_flag("--no-udev", options.no_udev,
@@ -121,11 +112,11 @@ void attach_image(const AttachCommandOptions& options, const AttachReport& repor
         if (!options.image.allow_damaged) refuse_damage(opened);
         const std::unique_ptr<OutputFile> certificate = seal_first(options, opened);
         std::optional<ChosenOverlay> overlay = ChosenOverlay::open(options.overlay, opened);
+        // What a certificate vouches for is made from the bytes that were hashed for it.
+        const bool is_sealed = options.seal.seal || options.seal.require;
         const std::optional<CopyStep> copied =
-            copy_first(options.preparation, options.shape, options.image.allow_damaged, opened);
-        PlanShapeOptions shape = options.shape;
-        shape.spread = options.direct_io != "on";  // such a loop has many reads under way by itself
-        const Plan plan = feasible_plan(options.preparation, shape,
+            copy_first(options.preparation, options.shape, {options.image.allow_damaged, is_sealed}, opened);
+        const Plan plan = feasible_plan(options.preparation, options.shape,
                                         overlay ? std::optional(overlay->plan()) : std::nullopt, opened);
         const AttachResult result = attach_plan(options, plan, overlay, certificate.get(), opened);
         if (overlay) overlay->keep();

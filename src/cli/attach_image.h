@@ -20,7 +20,6 @@ struct AttachCommandOptions {
     ImageOptions image;
     PlanShapeOptions shape;
     SealOptions seal;
-    std::string direct_io = "auto";
     bool no_partitions = false;
     bool expose = false;
     std::optional<std::string> delimiter;

@@ -1,6 +1,5 @@
 #include "cli/attach_table.h"
 
-#include <iostream>
 #include <optional>
 
 #include "attach/attached.h"
@@ -9,6 +8,7 @@
 #include "cli/attach_image.h"
 #include "cli/cli.h"
 #include "cli/find_disk.h"
+#include "cli/printer.h"
 #include "cli/table_entry.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/signals.h"
@@ -60,7 +60,7 @@ class TableRun {
         else
             attach_named();
         if (options_.json) print_json(list_);
-        std::cout.flush();
+        out().flush();
         if (!is_interrupted_) delay.discard();
     }
 
@@ -105,7 +105,7 @@ class TableRun {
             report_failure(entry, error, may_fail);
         }
         if (!options_.json)
-            for (const std::string& path : outcome.paths) std::cout << path << std::endl;
+            for (const std::string& path : outcome.paths) (out() << path << "\n").flush();
         list_.push_back({{"entry", entry.name},
                          {"line", entry.line},
                          {"state", to_string(outcome.state)},
@@ -154,21 +154,20 @@ class TableRun {
     }
 
     static void print_note(const TabEntry& entry, std::string_view note) {
-        std::cerr << "vmdk-dm: note: " << entry.place() << ": '" << entry.name << "': " << note << "\n";
+        err() << "vmdk-dm: note: " << entry.place() << ": '" << entry.name << "': " << note << "\n";
     }
 
     void report_failure(const TabEntry& entry, const Error& error, bool may_fail) {
         const bool says_where = dynamic_cast<const TextError*>(&error) != nullptr;
-        if (says_where) std::cerr << error.what() << "\n";
+        if (says_where) print_error(error);
         const std::string why = says_where ? "it is not attached: see above" : error.what();
         if (may_fail) return print_note(entry, concat(why, " (nofail)"));
-        std::cerr << "vmdk-dm: " << entry.place() << ": '" << entry.name << "': " << why << "\n";
+        err() << "vmdk-dm: " << entry.place() << ": '" << entry.name << "': " << why << "\n";
         remember(error);
     }
 
     void fail(const Error& error) {
-        const bool says_where = dynamic_cast<const TextError*>(&error) != nullptr;
-        std::cerr << (says_where ? "" : "vmdk-dm: ") << error.what() << "\n";
+        print_error(error);
         remember(error);
     }
 

@@ -1,7 +1,6 @@
 // vmdk-dm cache: what attach has kept of compressed images.
 #include <chrono>
 #include <ctime>
-#include <iostream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,6 +10,7 @@
 #include "cli/cache_options.h"
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/printer.h"
 #include "compact/cache.h"
 #include "kernel/linux_kernel.h"
 
@@ -65,7 +65,7 @@ void show(const Cache& cache, const CacheCommandOptions& options) {
         return;
     }
     if (entries.empty()) {
-        std::cerr << "vmdk-dm: nothing is kept in '" << cache.directory() << "'\n";
+        err() << "vmdk-dm: nothing is kept in '" << cache.directory() << "'\n";
         return;
     }
     using enum TextTable::Align;
@@ -104,7 +104,7 @@ void clear(const Cache& cache, const CacheCommandOptions& options) {
         }
         cache.remove(entry);
         removed.push_back(entry.name);
-        if (!options.json) std::cout << entry.name << "\n";
+        if (!options.json) out() << entry.name << "\n";
     }
     if (options.json) print_json(removed);
 }

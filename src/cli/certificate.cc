@@ -8,6 +8,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/escaped.h"
 #include "base/text_cursor.h"
 #include "cli/output.h"
 #include "files/confined_opener.h"
@@ -244,7 +245,7 @@ std::string certificate_text(const Certificate& certificate) {
         entry["sha256"] = file.sha256;
         json["files"].push_back(std::move(entry));
     }
-    return json.dump(2) + "\n";
+    return escaped_json(json.dump(2)) + "\n";
 }
 
 Certificate parse_certificate(std::string_view text) {

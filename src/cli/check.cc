@@ -1,14 +1,15 @@
 // vmdk-dm check: all that is wrong with an image and its parents. Exit status 0 only when nothing is.
 #include <filesystem>
-#include <iostream>
 #include <map>
 #include <memory>
 
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/few_notes.h"
 #include "cli/image_options.h"
 #include "cli/output.h"
+#include "cli/printer.h"
 #include "cli/progress.h"
 #include "compact/damage.h"
 #include "compact/told_progress.h"
@@ -62,25 +63,26 @@ std::string shown_path(const std::string& path, const std::string& image_path) {
     return path.starts_with(prefix) ? path.substr(prefix.size()) : path;
 }
 
-// One line each, and one for those of each kind that were not kept.
-void print_list(const FindingList& list, const std::string& image_path, std::ostream& out,
+// One line each of the first `most` of a kind, and one for how many more there are.
+void print_list(const FindingList& list, std::uint64_t most, const std::string& image_path, Printer& to,
                 std::string_view before) {
     std::map<FindingKind, std::uint64_t> left = list.counts();
     for (const Finding& finding : list.kept()) {
-        out << before << shown_path(finding.file, image_path) << ": byte " << finding.offset.count() << ": "
-            << finding.text << "\n";
+        if (list.counts().at(finding.kind) - left[finding.kind] == most) continue;
+        to << before << shown_path(finding.file, image_path) << ": byte " << finding.offset.count() << ": "
+           << finding.text << "\n";
         --left[finding.kind];
     }
     for (const auto& [kind, count] : left)
-        if (count > 0) out << before << "... and " << count << " more of kind '" << to_string(kind) << "'\n";
+        if (count > 0) to << before << "... and " << count << " more of kind '" << to_string(kind) << "'\n";
 }
 
 void print_as_text(const CheckReport& report, const std::string& image) {
-    print_list(report.findings.notes, report.path, std::cerr, "vmdk-dm: note: ");
-    print_list(report.findings.faults, report.path, std::cout, "");
-    std::cout << image << ": "
-              << (report.findings.sound() ? "sound" : counted(report.findings.faults.count(), "fault"))
-              << " (" << counted(report.layers, "layer") << ", " << counted(report.files, "file") << ")\n";
+    print_list(report.findings.notes, notes_of_a_kind, report.path, err(), "vmdk-dm: note: ");
+    print_list(report.findings.faults, max_findings_of_a_kind, report.path, out(), "");
+    out() << image << ": "
+          << (report.findings.sound() ? "sound" : counted(report.findings.faults.count(), "fault")) << " ("
+          << counted(report.layers, "layer") << ", " << counted(report.files, "file") << ")\n";
 }
 
 // Compressed grains that do not inflate, of every layer: also those that its child hides.

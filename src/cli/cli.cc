@@ -1,16 +1,18 @@
 #include "cli/cli.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <iostream>
 #include <new>
 #include <string_view>
 #include <vector>
 
+#include "base/close_on_exec.h"
 #include "base/concat.h"
 #include "base/error.h"
+#include "cli/printer.h"
 #include "confine/capabilities.h"
 #include "version.h"
 
@@ -85,9 +87,9 @@ std::string message_of(const WordsError& error) {
 }
 
 int report_usage(const WordsError& error) {
-    std::cerr << "vmdk-dm: " << message_of(error) << " (see vmdk-dm ";
-    for (const std::string& command : error.commands) std::cerr << command << " ";
-    std::cerr << "--help)\n";
+    err() << "vmdk-dm: " << message_of(error) << " (see vmdk-dm ";
+    for (const std::string& command : error.commands) err() << command << " ";
+    err() << "--help)\n";
     return static_cast<int>(ErrorKind::usage);
 }
 
@@ -101,8 +103,7 @@ void drop_unneeded_powers(int argc, char** argv) {
 }
 
 int report(const Error& error) {
-    const bool says_where = dynamic_cast<const TextError*>(&error) != nullptr;
-    std::cerr << (says_where ? "" : "vmdk-dm: ") << error.what() << "\n";
+    print_error(error);
     return static_cast<int>(error.kind());
 }
 
@@ -122,8 +123,7 @@ int run(Program& program, int argc, char** argv) {
     } catch (const ExitStatus& exit) {
         status = exit.status;
     }
-    std::cout.flush();
-    if (!std::cout) throw_unprinted(argc > 1 ? argv[1] : "");
+    if (!out().flush()) throw_unprinted(argc > 1 ? argv[1] : "");
     return status;
 }
 
@@ -139,6 +139,8 @@ int run_command_line(int argc, char** argv) {
     add_commands(program.top(), argc, argv);
 
     raise_open_files_limit();
+    // Also for programs that libraries start, such as mount's helpers.
+    close_on_exec_from(STDERR_FILENO + 1);
     try {
         refuse_unknown_words(program.top(), argc, argv);
         drop_unneeded_powers(argc, argv);

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <iostream>
 #include <memory>
 #include <optional>
 
@@ -12,6 +11,7 @@
 #include "cli/hash_output.h"
 #include "cli/image_options.h"
 #include "cli/overlaid_image.h"
+#include "cli/printer.h"
 #include "cli/progress.h"
 #include "cli/raw_output.h"
 #include "confine/capabilities.h"
@@ -75,7 +75,7 @@ void run(const CompactOptions& options) {
         }();
         done.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         print_written(done, opened, overlay, options.json);
-        std::cout.flush();
+        out().flush();
         delay.discard();
     });
 }

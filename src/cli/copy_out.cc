@@ -1,10 +1,11 @@
 // vmdk-dm copy-out: files and directories out of an image, read by an embedded kernel.
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <iostream>
 #include <memory>
 
 #include "base/concat.h"
@@ -12,6 +13,8 @@
 #include "cli/cli.h"
 #include "cli/embedded_options.h"
 #include "cli/output.h"
+#include "cli/printer.h"
+#include "cli/size_option.h"
 #include "embedded/receive_tree.h"
 
 namespace vmdkdm {
@@ -23,6 +26,8 @@ struct CopyOutOptions {
     std::string source;  // IMAGE:VOLUME:/PATH
     std::string destination;
     bool force = false;
+    std::optional<std::string> max_size;
+    std::optional<std::uint32_t> max_files;
     EmbeddedOptions embedded;
 };
 
@@ -93,6 +98,31 @@ Place place_of(const CopyOutOptions& options, const CopyRequest& request) {
     return place;
 }
 
+// A whole disk would disturb everybody else on it.
+std::uint64_t free_less_reserve(std::uint64_t free, std::uint64_t all, std::uint64_t most_reserve) {
+    const std::uint64_t reserve = std::min(all / 20, most_reserve);
+    return free - std::min(free, reserve);
+}
+
+// What the user allows, else what the file system of the copy can do without.
+ReceiveOptions bounded(ReceiveOptions receive, const CopyOutOptions& options) {
+    constexpr std::uint64_t most_names = 1'000'000;
+    constexpr std::uint64_t gibibyte = std::uint64_t{1} << 30;
+    struct statvfs facts = {};
+    if (::fstatvfs(receive.directory, &facts) != 0)
+        throw system_error(concat("'", receive.as_given, "'"), errno);
+    receive.most_bytes =
+        options.max_size
+            ? parse_size(*options.max_size, "--max-size").count()
+            : free_less_reserve(facts.f_bavail, facts.f_blocks, gibibyte / facts.f_frsize) * facts.f_frsize;
+    receive.most_names = options.max_files.value_or(most_names);
+    // Some file systems do not count.
+    if (!options.max_files && facts.f_files != 0)
+        receive.most_names =
+            std::min(most_names, free_less_reserve(facts.f_favail, facts.f_files, most_names));
+    return receive;
+}
+
 FillFrom stream_of(int descriptor) {
     return [descriptor](char* buffer, std::size_t size) {
         std::size_t filled = 0;
@@ -121,23 +151,27 @@ std::optional<int> status_of(PreparedMachine& prepared, const std::exception_ptr
     options.embedded.image.image = source.image;
     PreparedMachine prepared(options.embedded);
     const Place place = place_of(options, source.request);
+    const ReceiveOptions receive =
+        bounded({place.directory.get(), place.name, place.as_given, options.force}, options);
     prepared.job.copy = source.request;
     prepared.machine.takes_input = false;
     std::optional<Received> received;
     std::exception_ptr failure;
+    bool is_too_much = false;
     prepared.machine.take_output = [&](int descriptor) {
         const FillFrom stream = stream_of(descriptor);
         try {
-            received =
-                receive_tree(stream, {place.directory.get(), place.name, place.as_given, options.force},
-                             [](const std::string& text) { std::cerr << "vmdk-dm: " << text << "\n"; });
+            received = receive_tree(stream, receive,
+                                    [](const std::string& text) { err() << "vmdk-dm: " << text << "\n"; });
             // To the end of the stream: the kernel has a status to say.
             for (char rest[4096]; stream(rest, sizeof rest) == sizeof rest;) continue;
-        } catch (const Error&) {
+        } catch (const Error& error) {
             failure = std::current_exception();
+            is_too_much = error.kind() == ErrorKind::refused;
         }
     };
     const std::optional<int> status = status_of(prepared, failure);
+    if (is_too_much) std::rethrow_exception(failure);
     if (status && *status != 0) throw ExitStatus{*status};
     if (failure) std::rethrow_exception(failure);
     if (received->failed > 0) throw ExitStatus{static_cast<int>(ErrorKind::system)};
@@ -157,6 +191,12 @@ void add_copy_out_command(Command& app) {
         .required();
     command.add_argument("DEST", options->destination, "A directory, or the copy's new name").required();
     command.add_flag("--force", options->force, "Replace files that are there already, and join directories");
+    command.add_option("--max-size", options->max_size, "SIZE",
+                       "How much the copy may take (default: what is free, less a reserve)");
+    command
+        .add_option("--max-files", options->max_files, "N",
+                    "How many files and directories the copy may have (default: 1000000)")
+        .in_range(1U, 4294967295U);
     add_embedded_options(command, options->embedded);
     command.on_run([options] { run(*options); });
 }

@@ -1,15 +1,16 @@
 // vmdk-dm detach: by device name or by image, or everything.
 #include "attach/detach.h"
 
-#include <iostream>
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "base/text_cursor.h"
 #include "cli/cli.h"
 #include "cli/find_disk.h"
 #include "cli/output.h"
+#include "cli/printer.h"
 #include "cli/progress.h"
 #include "cli/verification.h"
 #include "kernel/linux_kernel.h"
@@ -55,16 +56,29 @@ void refuse_contradictions(const DetachCommandOptions& options) {
 Certificate certificate_of(const AttachedDisk& disk, const std::string& path) {
     Certificate certificate = read_certificate(path);
     if (id_of_image(certificate.image) == disk.id) return certificate;
-    throw Error(ErrorKind::usage, concat("'", path, "' is the certificate of '", masked(certificate.image),
+    throw Error(ErrorKind::usage, concat("'", path, "' is the certificate of '", certificate.image,
                                          "', and '", disk.device.name, "' is ",
                                          disk.image ? concat("'", *disk.image, "'") : "another image",
                                          " (see vmdk-dm verify --image)"));
 }
 
-Verification verify_now(const DetachCommandOptions& options, const Certificate& certificate) {
+// What was opened to attach it may be opened again.
+ImageOptions rules_of(const AttachedDisk& disk) {
+    ImageOptions rules;
+    for (const AttachedLower& lower : disk.lowers) {
+        if (!lower.loop) rules.open.allow_devices = true;
+        if (!lower.loop || lower.exception_store || lower.overlay) continue;
+        const std::filesystem::path directory = std::filesystem::path(lower.loop->backing_file).parent_path();
+        if (std::filesystem::is_directory(directory)) rules.chain.search_dirs.push_back(directory.string());
+    }
+    return rules;
+}
+
+Verification verify_now(const DetachCommandOptions& options, const AttachedDisk& disk,
+                        const Certificate& certificate) {
     const SignalDelay delay;
     ProgressReport progress(options.progress);
-    return verify(certificate, {}, progress);
+    return verify(certificate, {"", false, rules_of(disk)}, progress);
 }
 
 void run(const DetachCommandOptions& options) {
@@ -75,7 +89,7 @@ void run(const DetachCommandOptions& options) {
     std::optional<Certificate> certificate;
     if (options.verify) certificate = certificate_of(*chosen.front(), *options.verify);
 
-    if (options.all && disks.empty()) std::cerr << "vmdk-dm: nothing is attached\n";
+    if (options.all && disks.empty()) err() << "vmdk-dm: nothing is attached\n";
 
     // One disk in use does not keep the others attached; the first error is the status.
     Json detached = Json::array();
@@ -88,12 +102,12 @@ void run(const DetachCommandOptions& options) {
             print_notes(notes);
             detached.push_back({{"name", disk->device.name}, {"deferred", options.detach.deferred}});
         } catch (const Error& error) {
-            if (first_error) std::cerr << "vmdk-dm: " << error.what() << "\n";
+            if (first_error) print_error(error);
             if (!first_error) first_error = error;
         }
     }
     std::optional<Verification> verification;
-    if (certificate && !first_error) verification = verify_now(options, *certificate);
+    if (certificate && !first_error) verification = verify_now(options, *chosen.front(), *certificate);
     if (verification) detached.front()["seal"] = as_json(*certificate, *options.verify, *verification);
     if (options.json) print_json(detached);
     if (verification && !options.json) print_as_text(*certificate, *options.verify, *verification);

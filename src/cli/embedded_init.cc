@@ -3,12 +3,13 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <iostream>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/escaped.h"
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/printer.h"
 #include "embedded/guest.h"
 #include "embedded/send_tree.h"
 
@@ -30,7 +31,7 @@ int run_own(const Guest& guest, Words words, std::string* output = nullptr) {
             std::vector<char*> pointers;
             for (std::string& word : words) pointers.push_back(word.data());
             const int status = run_command_line(static_cast<int>(pointers.size()), pointers.data());
-            std::cout.flush();
+            out().flush();
             return status;
         },
         output);
@@ -90,11 +91,11 @@ std::size_t mount_all(const Guest& guest) {
 }
 
 void greet(const Job& job, std::size_t mounted) {
-    std::cout
+    out()
         << "The disk is /dev/mapper/" << job.name << ", read-only, in a kernel of its own; "
         << counted(mounted, "file system") << " below " << mount_directory(job) << ".\n"
-        << "Nothing else of this machine can be reached but what --dir shows. The shell's end ends it all.\n"
-        << std::flush;
+        << "Nothing else of this machine can be reached but what --dir shows. The shell's end ends it all.\n";
+    out().flush();
 }
 
 int run_command(const Guest& guest, std::size_t mounted) {
@@ -118,7 +119,7 @@ int copy(const Guest& guest) {
             send_tree(directory, request.path, STDOUT_FILENO);
             return 0;
         } catch (const Error& error) {
-            std::cerr << "vmdk-dm: " << error.what() << "\n";
+            print_error(error);
             return static_cast<int>(error.kind());
         }
     });
@@ -129,7 +130,7 @@ Guest made_guest() {
     try {
         return Guest();
     } catch (const Error& error) {
-        std::ofstream("/dev/kmsg") << "vmdk-dm: " << error.what() << std::endl;
+        std::ofstream("/dev/kmsg") << "vmdk-dm: " << escaped(error.what()) << std::endl;
         throw;
     }
 }

@@ -3,16 +3,21 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <set>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "cli/output.h"
 #include "cli/size_option.h"
+#include "confine/machine_filter.h"
+#include "kernel/run_tool.h"
 #include "plan/names.h"
 
 namespace vmdkdm {
@@ -106,6 +111,26 @@ UniqueFd our_program() {
     return held_above(program.get());
 }
 
+// Since bubblewrap 0.8. It writes to /proc/sys, which is read-only in many containers; the filter refuses
+// user namespaces all the same.
+bool may_disable_userns() {
+    struct statvfs facts = {};
+    if (::statvfs("/proc/sys/user/max_user_namespaces", &facts) != 0 || (facts.f_flag & ST_RDONLY) != 0)
+        return false;
+    unsigned major = 0;
+    unsigned minor = 0;
+    try {
+        ToolCall call;
+        call.words = {"bwrap", "--version"};
+        call.package = "bubblewrap";
+        const std::string version = run_tool(call);
+        if (std::sscanf(version.c_str(), "bubblewrap %u.%u", &major, &minor) != 2) return false;
+    } catch (const Error&) {
+        return false;  // whoever starts it in earnest will say why
+    }
+    return major > 0 || minor >= 8;
+}
+
 Bytes memory_of(const EmbeddedOptions& options) {
     const Bytes memory = parse_size(options.memory, "--mem");
     constexpr std::uint64_t least = std::uint64_t{128} << 20;
@@ -130,6 +155,8 @@ void add_embedded_options(Command& command, EmbeddedOptions& options) {
                        "Key of the encrypted volumes, or their passphrase, in FILE");
     command.add_option("--cache-dir", options.cache_dir, "DIR",
                        "Where compressed grains are inflated (default: in the embedded kernel's memory)");
+    command.add_option("--cache-limit", options.cache_limit, "SIZE",
+                       "How much the cache may take (default: a quarter of what is free in DIR)");
     command.add_option("--mem", options.memory, "SIZE", "Memory of the embedded kernel (default: 512M)");
     command
         .add_option("--timeout", options.timeout_s, "SECONDS",
@@ -209,6 +236,10 @@ PreparedMachine::PreparedMachine(const EmbeddedOptions& options) {
     check_name(job.name);
     job.image_options = image_words(options.image);
     if (options.cache_dir) add_option(job.image_options, "--cache-dir", canonical(*options.cache_dir));
+    // Its own memory is there for that.
+    if (options.cache_limit || !options.cache_dir)
+        add_option(job.image_options, "--cache-limit",
+                   options.cache_limit.value_or(std::to_string(sandbox.memory.count())));
     if (options.sector_size != 0)
         add_option(job.image_options, "--sector-size", std::to_string(options.sector_size));
     job.attach_options = {"--name", job.name};
@@ -216,6 +247,15 @@ PreparedMachine::PreparedMachine(const EmbeddedOptions& options) {
 
 int PreparedMachine::run() {
     machine.terminal = job.terminal;
+    MachineFilter filter = make_machine_filter();
+    if (filter.program)
+        machine.sandbox.filter = held_.emplace_back(held_above(filter.program.get())).get();
+    else
+        print_notes(
+            {concat("the embedded kernel runs without a system call filter, which this system does not "
+                    "grant (",
+                    filter.not_granted, ")")});
+    machine.sandbox.may_disable_userns = may_disable_userns();
     machine.sandbox.program = held_.emplace_back(our_program()).get();
     machine.sandbox.job = held_.emplace_back(memory_file(to_text(job))).get();
     return run_machine(machine);

@@ -19,6 +19,7 @@ struct EmbeddedOptions {
     std::uint32_t sector_size = 0;
     std::optional<std::string> key_file;
     std::optional<std::string> cache_dir;
+    std::optional<std::string> cache_limit;
     std::vector<std::string> directories;            ///< --dir
     std::vector<std::string> read_only_directories;  ///< --dir-ro
     std::string memory = "512M";

@@ -32,7 +32,11 @@ std::vector<std::string> environment() {
     prepared.job.command = options.command;
     prepared.job.environment = environment();
     prepared.job.terminal = shell && ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
-    prepared.machine.take_output = copy_to_standard_output;
+    // What the image has may do something to a terminal. An interactive shell is asked for with all it does;
+    // where else there is none, each byte counts.
+    prepared.machine.exact_errors = !prepared.job.terminal && ::isatty(STDERR_FILENO) != 1;
+    const bool exact = prepared.job.terminal || ::isatty(STDOUT_FILENO) != 1;
+    prepared.machine.take_output = [exact](int descriptor) { copy_to_standard_output(descriptor, exact); };
     throw ExitStatus{prepared.run()};
 }
 

@@ -1,7 +1,6 @@
 // vmdk-dm filesystems: what is on a disk, attached or not.
 #include <unistd.h>
 
-#include <iostream>
 #include <memory>
 
 #include "attach/attach.h"
@@ -70,7 +69,7 @@ std::string free_name(const std::string& image, Kernel& kernel) {
 Volume attach_and_look(FilesystemsOptions& options, Kernel& kernel, std::vector<std::string>& notes) {
     OpenImage opened = open_image(options.image);
     if (!options.image.allow_damaged) refuse_damage(opened);
-    copy_first(options.preparation, options.shape, options.image.allow_damaged, opened);
+    copy_first(options.preparation, options.shape, {options.image.allow_damaged}, opened);
     options.shape.name = free_name(opened.image().path, kernel);
     const Plan plan = feasible_plan(options.preparation, options.shape, std::nullopt, opened);
     AttachOptions attach_options;

@@ -1,11 +1,11 @@
 // vmdk-dm generate-cmdline: what the kernel's command line must say so that the initramfs attaches an image.
-#include <iostream>
 #include <memory>
 
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/device_entry.h"
+#include "cli/printer.h"
 #include "cli/table_entry.h"
 #include "tab/options.h"
 #include "tab/tab.h"
@@ -62,7 +62,7 @@ void run(const GenerateOptions& options) {
         // A root is looked for by what udev finds on the disk.
         if (!entry.has("expose")) entry.options.insert(entry.options.begin(), {"expose", std::nullopt, 0});
         const std::string value = print_rd_vmdk(as_device_entry(entry));
-        std::cout << "rd.vmdk=" << value << "\n";
+        out() << "rd.vmdk=" << value << "\n";
     });
 }
 

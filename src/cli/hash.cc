@@ -1,5 +1,4 @@
 // vmdk-dm hash: the hash of the disk, as if it were a raw file, without writing one.
-#include <iostream>
 #include <memory>
 
 #include "base/concat.h"
@@ -8,6 +7,7 @@
 #include "cli/hash_output.h"
 #include "cli/image_options.h"
 #include "cli/overlaid_image.h"
+#include "cli/printer.h"
 #include "cli/progress.h"
 #include "kernel/signals.h"
 
@@ -46,7 +46,7 @@ void run(const HashOptions& options) {
         return;
     }
     for (const Digest& digest : result.hashes)
-        std::cout << to_string(digest.algorithm) << "  " << digest.hex << "\n";
+        out() << to_string(digest.algorithm) << "  " << digest.hex << "\n";
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "files/direct_io.h"
 #include "plan/names.h"
 #include "plan/spread.h"
 #include "reader/confined_reader.h"
@@ -29,13 +30,17 @@ void add_place_options(Command& command, ImageOptions& options) {
     add_opening_options(command, options);
 }
 
-void add_opening_options(Command& command, ImageOptions& options) {
+void add_permission_options(Command& command, ImageOptions& options) {
     command.add_option("--allow-path", options.open.allow_paths, "DIR",
                        "Extent files may lie below DIR too, besides the image's own directory (repeatable)");
     command.add_option(
         "--search-dir", options.chain.search_dirs, "DIR",
         "Parents of a snapshot are looked for in DIR too, and may be opened there (repeatable)");
     command.add_flag("--allow-devices", options.open.allow_devices, "Extents may be block devices");
+}
+
+void add_opening_options(Command& command, ImageOptions& options) {
+    add_permission_options(command, options);
     command.add_option("--layer", options.chain.layer, "N",
                        "An older state of a snapshot chain: 1 is the parent, 2 its parent, and so on");
 }
@@ -71,6 +76,10 @@ void add_plan_options(Command& command, PlanShapeOptions& options) {
         .add_option("--sector-size", options.sector_size, "BYTES",
                     "Logical sector of the disk, 512 or 4096 (default: what the image says)")
         .one_of({512, 4096});
+    command
+        .add_option("--direct-io", options.direct_io, "WHEN",
+                    "Direct I/O of the loop devices: auto (where the files' system has it) or off")
+        .one_of({"auto", "off"});
 }
 
 OpenRules open_rules(const ImageOptions& options) {
@@ -135,6 +144,9 @@ Plan plan_for(OpenImage& opened, const PlanShapeOptions& options, const std::opt
     plan_options.strategy = strategy_for(options);
     plan_options.overlay = overlay;
     if (options.spread) plan_options.loops = loops_of_a_disk;
+    DirectIo direct_io;
+    if (options.direct_io == "auto")
+        plan_options.direct_io = [&direct_io](const File& file) { return direct_io.allows(file); };
     Plan plan = make_plan(opened.map, plan_options);
     if (options.strategy == "materialise") plan.cost.strategy = Strategy::materialise;
     if (plan.loop_block_size != plan.logical_sector_size)

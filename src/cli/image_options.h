@@ -20,7 +20,10 @@ struct ImageOptions {
     ChainRules chain;
     bool allow_damaged = false;  ///< damaged runs become unreadable instead of refusing
 };
-/// Where an image's files may lie, and which layer of it.
+/// Where an image's files may lie.
+void add_permission_options(Command& command, ImageOptions& options);
+
+/// Those, and which layer of it.
 void add_opening_options(Command& command, ImageOptions& options);
 
 /// How it is read.
@@ -37,8 +40,9 @@ struct PlanShapeOptions {
     std::optional<std::string> name;  ///< none: after the image
     bool in_place = false;
     std::string strategy = "auto";
-    std::uint32_t sector_size = 0;  ///< 0: what the DDB or the GPT says
-    bool spread = true;             ///< a large file on several loop devices
+    std::uint32_t sector_size = 0;   ///< 0: what the DDB or the GPT says
+    bool spread = true;              ///< a large file on several loop devices
+    std::string direct_io = "auto";  ///< or "off": of the loop devices
 };
 void add_plan_options(Command& command, PlanShapeOptions& options);
 

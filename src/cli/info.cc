@@ -1,14 +1,15 @@
 // vmdk-dm info: what the descriptor says. Opens nothing but the descriptor.
 #include <charconv>
-#include <iostream>
 #include <memory>
 #include <optional>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/first_of_each.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "cli/output.h"
+#include "cli/printer.h"
 #include "reader/confined_reader.h"
 
 namespace vmdkdm {
@@ -50,6 +51,15 @@ Json geometry_of(const DiskDatabase& ddb) {
             {"sectors", number_or_null(sectors)}};
 }
 
+// Of a key that is there twice the first value counts. Json itself would look through all keys for each.
+Json ddb_as_json(const DiskDatabase& ddb) {
+    Json json = Json::object();
+    auto& members = json.get_ref<Json::object_t&>();
+    for (const KeyValue* entry : first_of_each_key(ddb.entries()))
+        members.emplace_back(entry->first, entry->second);
+    return json;
+}
+
 Json image_as_json(const Image& image) {
     const Descriptor& descriptor = image.descriptor;
     Json extents = Json::array();
@@ -58,9 +68,6 @@ Json image_as_json(const Image& image) {
         extents.push_back(extent_as_json(extent, start));
         start += extent.size;
     }
-    Json ddb = Json::object();
-    for (const auto& [key, value] : descriptor.ddb.entries())
-        if (!ddb.contains(key)) ddb[key] = value;
     return {{"image", image.file->path()},
             {"createType", or_null(descriptor.create_type)},
             {"version", descriptor.version},
@@ -73,11 +80,11 @@ Json image_as_json(const Image& image) {
             {"hardwareVersion", number_or_null(descriptor.ddb.get("virtualHWVersion"))},
             {"geometry", geometry_of(descriptor.ddb)},
             {"extents", extents},
-            {"ddb", ddb}};
+            {"ddb", ddb_as_json(descriptor.ddb)}};
 }
 
 void print_line(std::string_view label, const std::string& value) {
-    if (!value.empty()) std::cout << label << std::string(18 - label.size(), ' ') << value << "\n";
+    if (!value.empty()) out() << label << std::string(18 - label.size(), ' ') << value << "\n";
 }
 
 void print_as_text(const Image& image) {
@@ -99,7 +106,7 @@ void print_as_text(const Image& image) {
     print_line("Hardware version:", value("virtualHWVersion"));
     print_line("Sector size:", value("logicalSectorSize"));
 
-    std::cout << "Extents:\n";
+    out() << "Extents:\n";
     using enum TextTable::Align;
     TextTable table({{"START", right},
                      {"SIZE", right},
@@ -126,7 +133,8 @@ void print_chain(const ImageChain& chain, bool json) {
         return;
     }
     for (std::size_t i = 0; i < chain.images.size(); ++i) {
-        std::cout << (i == 0 ? "" : "\n") << "Layer:            " << i << "\n";
+        if (i > 0) out() << "\n";
+        out() << "Layer:            " << i << "\n";
         print_as_text(chain.images[i]);
     }
 }
@@ -136,13 +144,17 @@ void run(const InfoOptions& options) {
     ConfinedOpener opener(open_rules(options.image));
     with_context(concat("cannot open '", path, "'"), [&] {
         const ChainRules rules = options.chain ? chain_rules(options.image) : ChainRules();
-        const auto [chain, notes] = read_descriptors_confined(path, opener, rules, options.chain);
+        const auto [chain, broken, notes] = read_descriptors_confined(path, opener, rules, options.chain);
         print_notes(notes);
         if (options.chain)
             print_chain(chain, options.json);
         else
             options.json ? print_json(image_as_json(chain.images.front()))
                          : print_as_text(chain.images.front());
+        if (broken) {
+            out().flush();
+            std::rethrow_exception(broken);
+        }
     });
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/escaped.h"
 #include "base/unique_fd.h"
 
 namespace vmdkdm {
@@ -45,7 +46,7 @@ void write_all(int fd, std::string_view text) {
 Secret ask_on_terminal(const Volume& volume) {
     const UniqueFd terminal(::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
     if (!terminal) throw system_error("cannot open the terminal", errno);
-    write_all(terminal.get(), concat("Passphrase of ", volume.path, ": "));
+    write_all(terminal.get(), concat("Passphrase of ", escaped(volume.path), ": "));
     const NoEcho silence(terminal.get());
     // Longer than any line of a terminal, so that the text never moves and leaves a copy.
     std::string line(4096, '\0');

@@ -1,7 +1,6 @@
 // vmdk-dm list: what is attached, read from the kernel alone.
 #include <algorithm>
 #include <charconv>
-#include <iostream>
 #include <memory>
 #include <optional>
 
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/printer.h"
 #include "kernel/linux_kernel.h"
 
 namespace vmdkdm {
@@ -120,7 +120,7 @@ bool has_overlay(const AttachedDisk& disk) { return disk.overlay.has_value(); }
 
 void print_as_text(const std::vector<AttachedDisk>& disks, unsigned low_percent, Kernel& kernel) {
     if (disks.empty()) {
-        std::cerr << "vmdk-dm: nothing is attached\n";
+        err() << "vmdk-dm: nothing is attached\n";
         return;
     }
     using enum TextTable::Align;

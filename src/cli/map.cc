@@ -1,13 +1,14 @@
 // vmdk-dm map: where every byte of the disk comes from.
 #include <algorithm>
-#include <iostream>
 #include <memory>
 
 #include "base/concat.h"
+#include "base/escaped.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "cli/output.h"
 #include "cli/overlaid_image.h"
+#include "cli/printer.h"
 #include "compact/damage.h"
 
 namespace vmdkdm {
@@ -30,7 +31,8 @@ std::string_view kind_of(const Content& content) {
     return std::visit(Kind{}, content);
 }
 
-// Text for standard output, handed over in large pieces: a map may have a million lines.
+// Text for standard output, handed over in large pieces: a map may have a million lines. Names in it are
+// escaped already, once each.
 class Lines {
   public:
     template <class... Parts>
@@ -55,7 +57,7 @@ class Lines {
     static constexpr std::size_t piece = 1 << 16;
 
     void write() {
-        std::cout.write(text_.data(), static_cast<std::streamsize>(text_.size()));
+        out().lines(text_);
         text_.clear();
     }
 
@@ -163,6 +165,9 @@ Widths widths_of(const BlockMap& map) {
 // Two passes instead of a TextTable: the cells of a million runs take a gigabyte.
 void print_as_text(const BlockMap& map) {
     const Widths widths = widths_of(map);
+    std::vector<std::string> files, reasons;
+    for (const MappedFile& mapped : map.files()) files.push_back(escaped(mapped.file->path()));
+    for (const Reason& reason : map.reasons()) reasons.push_back(escaped(reason.text));
     Lines lines;
     const auto add_row = [&](const auto& start, const auto& length, std::string_view kind, const auto& depth,
                              const auto& offset, const auto&... last) {
@@ -185,9 +190,9 @@ void print_as_text(const BlockMap& map) {
         const std::uint32_t depth = depth_of(map, run.content);
         const Place place = place_of(run.content);
         if (place.file != nullptr)
-            add_row(start, length, kind, depth, place.offset.count(), map.files()[*place.file].file->path());
+            add_row(start, length, kind, depth, place.offset.count(), files[*place.file]);
         else if (const auto* unreadable = std::get_if<Unreadable>(&run.content))
-            add_row(start, length, kind, depth, '-', '(', map.reasons()[unreadable->why].text, ')');
+            add_row(start, length, kind, depth, '-', '(', reasons[unreadable->why], ')');
         else
             add_row(start, length, kind, depth, '-', '-');
     }

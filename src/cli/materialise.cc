@@ -27,18 +27,15 @@ Json as_json(const std::optional<CopyStep>& step) {
     return {{"file", step->path}, {"bytes", step->bytes.count()}, {"cached", step->reused}};
 }
 
-std::optional<CopyStep> materialise(OpenImage& opened, const PlanShapeOptions& shape,
-                                    const std::optional<std::string>& cache_dir, bool allow_damaged,
-                                    Progress& progress) {
+std::optional<CopyStep> materialise(OpenImage& opened, const PlanShapeOptions& shape, const Cache& cache,
+                                    const MaterialiseOptions& options, Progress& progress) {
     const std::optional<Extract> extract = extract_for(opened.map, shape);
     if (!extract) return std::nullopt;
-    const Cache cache(cache_dir);
-    const std::string& image = opened.image().path;
-    const MaterialiseEstimate estimate = estimate_materialise(opened.map, *extract, cache, image);
-    Materialised made = materialise(opened.map, *extract, cache, image, allow_damaged, progress);
+    Materialised made = materialise(opened.map, *extract, cache, opened.image().path, options, progress);
     print_damage(made.damaged);
     opened.map = std::move(made.map);
-    return CopyStep{*extract, made.file->path(), estimate.bytes_to_write, made.reused};
+    opened.notes.insert(opened.notes.end(), made.notes.begin(), made.notes.end());
+    return CopyStep{*extract, made.file->path(), made.bytes_to_write, made.reused};
 }
 
 std::optional<CopyStep> plan_materialise(OpenImage& opened, const PlanShapeOptions& shape,
@@ -47,7 +44,8 @@ std::optional<CopyStep> plan_materialise(OpenImage& opened, const PlanShapeOptio
     if (!extract) return std::nullopt;
     const MaterialiseEstimate estimate =
         estimate_materialise(opened.map, *extract, Cache(cache_dir), opened.image().path);
-    const auto file = std::make_shared<PlannedFile>(estimate.path, to_bytes(opened.map.capacity()));
+    const auto file =
+        std::make_shared<PlannedFile>(estimate.path, to_bytes(opened.map.capacity()) + entry_end_size);
     opened.map = redirect(opened.map, file, *extract);
     return CopyStep{*extract, estimate.path, estimate.bytes_to_write, estimate.cached};
 }

@@ -21,9 +21,8 @@ struct CopyStep {
 Json as_json(const std::optional<CopyStep>& step);
 
 /// Copies what must be. The image's map then is that of the disk as it will be attached. Throws Error.
-std::optional<CopyStep> materialise(OpenImage& opened, const PlanShapeOptions& shape,
-                                    const std::optional<std::string>& cache_dir, bool allow_damaged,
-                                    Progress& progress);
+std::optional<CopyStep> materialise(OpenImage& opened, const PlanShapeOptions& shape, const Cache& cache,
+                                    const MaterialiseOptions& options, Progress& progress);
 
 /// The same without copying: the map refers to a file that need not be there.
 std::optional<CopyStep> plan_materialise(OpenImage& opened, const PlanShapeOptions& shape,

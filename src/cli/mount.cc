@@ -1,12 +1,12 @@
 // vmdk-dm mount: file systems of images, in one command.
 #include "mount/mount.h"
+#include "cli/printer.h"
 
 #include <grp.h>
 #include <pwd.h>
 
 #include <algorithm>
 #include <deque>
-#include <iostream>
 #include <list>
 #include <memory>
 
@@ -200,7 +200,7 @@ class MountCommand {
         std::optional<ChosenOverlay>& overlay =
             overlays_.emplace_back(ChosenOverlay::open(options_.overlay, opened));
         image.on_overlay = overlay.has_value();
-        copy_first(options_.preparation, options_.shape, options_.image.allow_damaged, opened);
+        copy_first(options_.preparation, options_.shape, {options_.image.allow_damaged}, opened);
         image.plan = plan_to_mount(options_, opened, overlay, taken_names_);
         if (options_.shape.in_place) check_in_place(opened.image(), *image.plan, kernel_, opened.notes);
         return image;
@@ -242,8 +242,7 @@ void print_as_json(const std::vector<MountedFileSystem>& mounted) {
 
 void print_as_text(const std::vector<MountedFileSystem>& mounted) {
     for (const MountedFileSystem& one : mounted)
-        std::cout << one.device << " on " << one.directory << " (" << one.type << ", " << one.options
-                  << ")\n";
+        out() << one.device << " on " << one.directory << " (" << one.type << ", " << one.options << ")\n";
 }
 
 void run(const MountCommandOptions& options) {
@@ -265,7 +264,7 @@ void run(const MountCommandOptions& options) {
     command.keep_overlays();
     print_notes(command.notes());
     options.json ? print_as_json(mounted) : print_as_text(mounted);
-    std::cout.flush();
+    out().flush();
     delay.discard();
 }
 

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <iomanip>
-#include <iostream>
 #include <sstream>
 
 #include "base/concat.h"
+#include "base/escaped.h"
+#include "cli/few_notes.h"
+#include "cli/printer.h"
 
 template class nlohmann::basic_json<nlohmann::ordered_map>;
 
@@ -22,15 +24,15 @@ std::size_t width_of(const std::string& cell) {
 }  // namespace
 
 void print_json(const Json& value) {
-    std::cout << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
+    out().lines(escaped_json(value.dump(2, ' ', false, Json::error_handler_t::replace))) << "\n";
 }
 
 std::string compact_json(const Json& value) {
-    return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return escaped_json(value.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void print_notes(const std::vector<std::string>& notes) {
-    for (const std::string& note : notes) std::cerr << "vmdk-dm: note: " << note << "\n";
+    for (const std::string& note : few_of_each_kind(notes)) err() << "vmdk-dm: note: " << note << "\n";
 }
 
 TextTable::TextTable(const std::vector<std::pair<std::string, Align>>& header) {
@@ -42,7 +44,10 @@ TextTable::TextTable(const std::vector<std::pair<std::string, Align>>& header) {
     rows_.push_back(std::move(titles));
 }
 
-void TextTable::add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+void TextTable::add(std::vector<std::string> row) {
+    for (std::string& cell : row) cell = escaped(cell);
+    rows_.push_back(std::move(row));
+}
 
 void TextTable::print(std::size_t indent) const {
     std::vector<std::size_t> widths(align_.size(), 0);
@@ -56,7 +61,7 @@ void TextTable::print(std::size_t indent) const {
             line += "  ";
         }
         line.resize(line.find_last_not_of(' ') + 1);
-        std::cout << line << "\n";
+        out() << line << "\n";
     }
 }
 

@@ -16,7 +16,8 @@ namespace vmdkdm {
 /// Objects keep the order in which their keys were written.
 using Json = nlohmann::ordered_json;
 
-/// On stdout, indented, with a line end. File names that are not UTF-8 get U+FFFD for what does not fit.
+/// On stdout, indented, with a line end. File names that are not UTF-8 get U+FFFD for what does not fit; what
+/// would do something to a terminal is \uNNNN.
 void print_json(const Json& value);
 
 /// The same on one line, without a line end.
@@ -25,7 +26,7 @@ std::string compact_json(const Json& value);
 /// "vmdk-dm: note: ..." on stderr.
 void print_notes(const std::vector<std::string>& notes);
 
-/// Rows of cells, printed in columns as wide as their widest cell; numbers to the right.
+/// Rows of cells, escaped, printed in columns as wide as their widest cell; numbers to the right.
 class TextTable {
   public:
     enum class Align { left, right };

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <iostream>
 #include <memory>
 
 #include "base/concat.h"
@@ -14,6 +13,7 @@
 #include "cli/image_options.h"
 #include "cli/output.h"
 #include "cli/overlaid_image.h"
+#include "cli/printer.h"
 #include "cli/progress.h"
 #include "cli/raw_output.h"
 #include "compact/output_file.h"
@@ -69,6 +69,7 @@ struct OverlayFacts {
     Bytes used;
     Bytes allocated;
     std::vector<ByteRange> ranges;
+    std::vector<ChunkFault> faults;
     std::string loop;  // that it is attached with, as far as it can be known
 };
 
@@ -76,6 +77,15 @@ Json ranges_as_json(const std::vector<ByteRange>& ranges) {
     Json list = Json::array();
     for (const ByteRange& range : ranges)
         list.push_back({{"start", range.start.count()}, {"length", range.length.count()}});
+    return list;
+}
+
+Json faults_as_json(const std::vector<ChunkFault>& faults) {
+    Json list = Json::array();
+    for (const ChunkFault& fault : faults)
+        list.push_back({{"start", to_bytes(fault.start).count()},
+                        {"length", to_bytes(fault.length).count()},
+                        {"why", fault.why}});
     return list;
 }
 
@@ -113,6 +123,7 @@ void print_as_json(const OverlayFacts& facts) {
                 {"allocated", facts.allocated.count()},
                 {"bytesChanged", total_of(facts.ranges).count()},
                 {"changes", ranges_as_json(facts.ranges)},
+                {"damaged", faults_as_json(facts.faults)},
                 {"links", links_as_json(header.links)},
                 {"files", files_as_json(header.files)}});
 }
@@ -135,7 +146,7 @@ void print_as_text(const OverlayFacts& facts) {
     constexpr std::size_t shown = 10;
     const OverlayHeader& header = facts.overlay.header();
     const auto line = [](std::string_view label, const std::string& value) {
-        std::cout << label << std::string(12 - label.size(), ' ') << value << "\n";
+        out() << label << std::string(12 - label.size(), ' ') << value << "\n";
     };
     line("Overlay:", facts.overlay.path());
     line("Image:", header.image);
@@ -149,25 +160,35 @@ void print_as_text(const OverlayFacts& facts) {
                          " % of the limit"));
     line("Allocated:", in_bytes(facts.allocated));
     line("Changed:", concat(in_bytes(total_of(facts.ranges)), " in ", counted(facts.ranges.size(), "range")));
-    if (facts.ranges.empty()) return;
     using enum TextTable::Align;
-    TextTable table({{"START", right}, {"LENGTH", right}});
+    const auto print_first = [](const TextTable& table, std::size_t all) {
+        if (all == 0) return;
+        table.print(2);
+        if (all > shown) out() << "  and " << all - shown << " more (see --json)\n";
+    };
+    TextTable changed({{"START", right}, {"LENGTH", right}});
     for (std::size_t i = 0; i < std::min(shown, facts.ranges.size()); ++i)
-        table.add({concat(facts.ranges[i].start.count()), concat(facts.ranges[i].length.count())});
-    table.print(2);
-    if (facts.ranges.size() > shown)
-        std::cout << "  and " << facts.ranges.size() - shown << " more (see --json)\n";
+        changed.add({concat(facts.ranges[i].start.count()), concat(facts.ranges[i].length.count())});
+    print_first(changed, facts.ranges.size());
+    if (facts.faults.empty()) return;
+    line("Damaged:", concat(counted(facts.faults.size(), "range"), ": attach refuses it"));
+    TextTable damaged({{"START", right}, {"LENGTH", right}, {"WHY", left}});
+    for (std::size_t i = 0; i < std::min(shown, facts.faults.size()); ++i)
+        damaged.add({concat(to_bytes(facts.faults[i].start).count()),
+                     concat(to_bytes(facts.faults[i].length).count()), facts.faults[i].why});
+    print_first(damaged, facts.faults.size());
 }
 
 void show(const FileOptions& options) {
     const OverlayFile overlay = OverlayFile::open_in_use(options.file);
     std::vector<std::string> notes;
-    const Changes changes = read_changes(overlay, notes);
+    Changes changes = read_changes(overlay, notes);
     const OverlayFacts facts{overlay,
                              overlay.cow_state(),
                              changes.used,
                              allocated_bytes(overlay),
                              changed_ranges(changes.layer),
+                             std::move(changes.faults),
                              loop_on(*overlay.file())};
     if (!facts.loop.empty())
         notes.push_back(
@@ -188,7 +209,7 @@ void discard(const FileOptions& options) {
         print_json(
             {{"overlay", overlay.path()}, {"bytesFreed", before > after ? (before - after).count() : 0}});
     else
-        std::cout << overlay.path() << "\n";
+        out() << overlay.path() << "\n";
 }
 
 // merge-to --------------------------------------------------------------------------------------------------
@@ -243,7 +264,7 @@ void print_delta(const WrittenDelta& done, const OpenImage& opened,
     print_notes(opened.notes);
     print_damage(done.written.copy.damaged);
     if (!json) {
-        std::cout << done.written.output << "\n";
+        out() << done.written.output << "\n";
         return;
     }
     const CopyResult& copy = done.written.copy;
@@ -289,7 +310,7 @@ void merge(const MergeOptions& options) {
         if (as_delta) note_place_of_parent(done.descriptor, opened);
         as_delta ? print_delta(done, opened, overlay, options.json)
                  : print_written(done.written, opened, overlay, options.json);
-        std::cout.flush();
+        out().flush();
         delay.discard();
     });
 }

@@ -81,13 +81,26 @@ OverlayPlan plan_of(const OverlayFile& overlay) {
     return {overlay.file(), overlay_cow_offset, overlay.header().limit, overlay.header().chunk};
 }
 
+void refuse_faults(const std::vector<ChunkFault>& faults) {
+    if (faults.empty()) return;
+    const ChunkFault& first = faults.front();
+    throw Error(
+        ErrorKind::format,
+        concat("it is damaged: bytes ", to_bytes(first.start).count(), " to ",
+               to_bytes(first.start + first.length).count() - 1, " of the disk: ", first.why,
+               faults.size() > 1 ? concat(", and there are ", faults.size() - 1, " more such places") : "",
+               " (see vmdk-dm overlay info; overlay merge-to --allow-damaged saves the rest)"));
+}
+
 // What cannot be attached, or should better not be.
 void check_existing(const OverlayFile& overlay, const OverlayOptions& options, const OverlayHeader& image,
                     OpenImage& opened) {
     with_context(concat("overlay '", overlay.path(), "'"), [&] {
         check_belongs(overlay.header(), image, options.accept_touched, opened.notes);
-        // The kernel believes whatever stands in the store: one that no kernel wrote is refused here.
-        read_changes(overlay, opened.notes);
+        // The kernel believes whatever stands in the store: one that no kernel wrote is refused here. What is
+        // written to a chunk that lies in the tables or on another one overwrites what was acknowledged
+        // before.
+        refuse_faults(read_changes(overlay, opened.notes).faults);
     });
 }
 

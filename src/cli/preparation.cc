@@ -4,6 +4,7 @@
 #include "base/concat.h"
 #include "cli/cache_options.h"
 #include "cli/progress.h"
+#include "cli/size_option.h"
 
 namespace vmdkdm {
 
@@ -11,14 +12,17 @@ void add_preparation_options(Command& command, PreparationOptions& options) {
     command.add_option("--run-dir", options.run_dir, "DIR",
                        "Where exception stores are written (default: /run/vmdk-dm)");
     add_cache_options(command, options.cache_dir);
+    add_cache_limit_option(command, options.cache_limit);
     add_progress_option(command, options.progress);
 }
 
 std::optional<CopyStep> copy_first(const PreparationOptions& options, const PlanShapeOptions& shape,
-                                   bool allow_damaged, OpenImage& opened) {
+                                   const MaterialiseOptions& materialise_options, OpenImage& opened) {
+    std::optional<Bytes> limit;
+    if (options.cache_limit) limit = parse_size(*options.cache_limit, "--cache-limit");
     ProgressReport progress(options.progress);
     const std::optional<CopyStep> copied =
-        materialise(opened, shape, options.cache_dir, allow_damaged, progress);
+        materialise(opened, shape, Cache(options.cache_dir, limit), materialise_options, progress);
     if (copied && !copied->reused)
         opened.notes.push_back(concat(copied->extract == Extract::compressed
                                           ? "compressed grains were inflated into '"

@@ -17,14 +17,15 @@ namespace vmdkdm {
 struct PreparationOptions {
     std::string run_dir = default_run_dir;
     std::optional<std::string> cache_dir;
+    std::optional<std::string> cache_limit;
     std::string progress = "auto";
 };
-/// --run-dir, --cache-dir and --progress.
+/// --run-dir, --cache-dir, --cache-limit and --progress.
 void add_preparation_options(Command& command, PreparationOptions& options);
 
 /// Inflates or copies into the cache what must be; adds a note when something was written.
 std::optional<CopyStep> copy_first(const PreparationOptions& options, const PlanShapeOptions& shape,
-                                   bool allow_damaged, OpenImage& opened);
+                                   const MaterialiseOptions& materialise_options, OpenImage& opened);
 
 /// The plan; line by line, with a note, where there is no place for the store that would be cheaper. `opened`
 /// gives its map up for it.

@@ -3,12 +3,12 @@
 #include <unistd.h>
 
 #include <iomanip>
-#include <iostream>
 #include <sstream>
 
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/output.h"
+#include "cli/printer.h"
 #include "kernel/signals.h"
 
 namespace vmdkdm {
@@ -42,7 +42,7 @@ ProgressReport::ProgressReport(const std::string& when)
                                                                             : Form::none) {}
 
 ProgressReport::~ProgressReport() {
-    if (shown_ && form_ == Form::text) std::cerr << "\r\033[K" << std::flush;
+    if (shown_ && form_ == Form::text) (err() << "\r\033[K").flush();
 }
 
 void ProgressReport::update(Bytes done, Bytes total) {
@@ -63,14 +63,15 @@ void ProgressReport::update(Bytes done, Bytes total) {
             {"bytesTotal", total.count()},
             {"bytesPerSecond", static_cast<std::uint64_t>(rate)},
             {"secondsLeft", rate < 1 ? Json(nullptr) : Json(static_cast<std::uint64_t>(left))}};
-        std::cerr << compact_json(line) << "\n" << std::flush;
+        (err() << compact_json(line) << "\n").flush();
         return;
     }
     const double percent = 100 * static_cast<double>(done.count()) / static_cast<double>(total.count());
-    std::cerr << "\r" << static_cast<int>(percent) << " % of " << human_size(total) << ", "
-              << human_size(Bytes(static_cast<std::uint64_t>(rate))) << "/s"
-              << (rate < 1 ? "" : concat(", ", clock_time(static_cast<std::uint64_t>(left)), " left"))
-              << "\033[K" << std::flush;
+    err() << "\r" << static_cast<int>(percent) << " % of " << human_size(total) << ", "
+          << human_size(Bytes(static_cast<std::uint64_t>(rate))) << "/s"
+          << (rate < 1 ? "" : concat(", ", clock_time(static_cast<std::uint64_t>(left)), " left"))
+          << "\033[K";
+    err().flush();
 }
 
 }  // namespace vmdkdm

@@ -3,13 +3,14 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <iostream>
 
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/hash_output.h"
+#include "cli/printer.h"
 #include "compact/output_file.h"
 #include "reader/confined_reader.h"
+#include "vmdk/file_name.h"
 
 namespace vmdkdm {
 namespace {
@@ -45,16 +46,20 @@ std::vector<FileIdentity> files_of_chain(const ImageOptions& options, const Open
     whole.chain.layer = 0;
     ConfinedOpener opener(open_rules(whole));
     const ReadChain read = read_descriptors_confined(whole.image, opener, chain_rules(whole), true);
+    if (read.broken) std::rethrow_exception(read.broken);
     for (const Image& image : read.chain.images) {
         found.push_back(image.file->identity());
         if (image.embedding) continue;
-        for (const ExtentDescriptor& extent : image.descriptor.extents) {
-            if (extent.file_name.empty()) continue;
+        const auto add = [&](const std::string& name) {
             try {
-                found.push_back(opener.open_beside(*image.file, extent.file_name)->identity());
+                found.push_back(opener.open_beside(*image.file, name)->identity());
             } catch (const Error&) {
                 // What cannot be opened now was not read either.
             }
+        };
+        for (const ExtentDescriptor& extent : image.descriptor.extents) {
+            if (!extent.file_name.empty()) add(extent.file_name);
+            if (const auto base_name = base_name_of_absolute(extent.file_name)) add(*base_name);
         }
     }
     return found;
@@ -99,8 +104,8 @@ void print_written(const Written& done, const OpenImage& opened, const std::opti
                     {"damaged", damage_as_json(done.copy.damaged)}});
         return;
     }
-    std::cout << done.output << "\n";
-    for (const Digest& digest : done.copy.hashes) std::cout << checksum_line(digest, done.output) << "\n";
+    out() << done.output << "\n";
+    for (const Digest& digest : done.copy.hashes) out() << checksum_line(digest, done.output) << "\n";
 }
 
 }  // namespace vmdkdm

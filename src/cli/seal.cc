@@ -10,7 +10,6 @@
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "base/text_cursor.h"
 #include "cli/output.h"
 #include "version.h"
 
@@ -122,17 +121,17 @@ void require_unchanged(const Certificate& certificate, const std::string& image_
         const std::string name = sealed_name(*files[i], image_path);
         const auto found = sealed.find(name);
         if (found == sealed.end()) {
-            differences.push_back(concat("'", masked(name), "' is not in it"));
+            differences.push_back(concat("'", name, "' is not in it"));
             continue;
         }
         const SealedFile& then = *found->second;
         if (then.kind != files[i]->kind() || then.size != files[i]->size() || then.sha256 != hashes[i].sha256)
-            differences.push_back(concat("'", masked(name), "' has changed"));
+            differences.push_back(concat("'", name, "' has changed"));
         sealed.erase(found);
     }
     for (const SealedFile& file : certificate.files)
         if (sealed.contains(file.name))
-            differences.push_back(concat("'", masked(file.name), "' is no file of the image any more"));
+            differences.push_back(concat("'", file.name, "' is no file of the image any more"));
     if (!differences.empty()) throw Error(ErrorKind::changed, joined(differences));
 }
 

@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <memory>
 #include <sstream>
 
@@ -16,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/device_entry.h"
 #include "cli/output.h"
+#include "cli/printer.h"
 #include "cli/tab.h"
 #include "cli/tab_findings.h"
 #include "compact/output_file.h"
@@ -54,11 +54,11 @@ void check(const CheckOptions& options) {
                     {"faults", as_json(findings.faults)},
                     {"notes", as_json(findings.notes)}});
     } else {
-        for (const TabFinding& note : findings.notes) std::cerr << "vmdk-dm: note: " << note.text << "\n";
-        for (const TabFinding& fault : findings.faults) std::cout << fault.text << "\n";
-        std::cout << options.table_file << ": "
-                  << (findings.faults.empty() ? "sound" : counted(findings.faults.size(), "fault")) << " ("
-                  << tab.entries.size() << (tab.entries.size() == 1 ? " entry" : " entries") << ")\n";
+        for (const TabFinding& note : findings.notes) (err() << "vmdk-dm: note: ").lines(note.text) << "\n";
+        for (const TabFinding& fault : findings.faults) out().lines(fault.text) << "\n";
+        out() << options.table_file << ": "
+              << (findings.faults.empty() ? "sound" : counted(findings.faults.size(), "fault")) << " ("
+              << tab.entries.size() << (tab.entries.size() == 1 ? " entry" : " entries") << ")\n";
     }
     if (!findings.faults.empty()) throw ExitStatus{static_cast<int>(ErrorKind::format)};
 }
@@ -124,7 +124,7 @@ const TabEntry& checked(const Tab& tab, const std::string& name, std::size_t lin
     if (entry == nullptr || entry->line != line)
         throw Error(ErrorKind::system, concat("the line for '", name, "' does not read back"));
     const TabFindings findings = check_tab_entry(tab, *entry);
-    for (const TabFinding& note : findings.notes) std::cerr << "vmdk-dm: note: " << note.text << "\n";
+    for (const TabFinding& note : findings.notes) (err() << "vmdk-dm: note: ").lines(note.text) << "\n";
     if (!findings.faults.empty()) throw TextError(findings.faults.front().text);
     return *entry;
 }
@@ -147,7 +147,7 @@ void add(const AddOptions& options) {
     const Tab tab = parse_tab(text, options.table_file);
     const bool is_early = checked(tab, entry.name, line).has("x-initrd.attach");
     replace_table(file, text);
-    std::cout << written << "\n";
+    out() << written << "\n";
     if (options.table_file != default_tab_file) return;
     if (is_early)
         print_notes(

@@ -11,7 +11,6 @@
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "base/text_cursor.h"
 #include "cli/certificate.h"
 #include "cli/table_entry.h"
 #include "kernel/sysfs.h"
@@ -65,7 +64,7 @@ class EntryCheck {
         try {
             check_places();
         } catch (const Error& error) {
-            return note(entry_.image_offset, concat("not looked at: ", masked(error.what())));
+            return note(entry_.image_offset, concat("not looked at: ", error.what()));
         }
         if (!is_anything_missing_) check_image(attach_options_of(entry_, directory_));
     }
@@ -172,9 +171,9 @@ class EntryCheck {
             // Somebody else than root may not read everything.
             const bool may_be_forbidden = error.kind() == ErrorKind::system && ::geteuid() != 0;
             if (may_be_forbidden)
-                note(offset, concat("not looked at: ", masked(error.what())));
+                note(offset, concat("not looked at: ", error.what()));
             else
-                fault(offset, masked(error.what()));
+                fault(offset, error.what());
         }
     }
 
@@ -189,10 +188,10 @@ class EntryCheck {
             const std::string directory = mount_of(file->path()).directory;
             if (mounted.insert(directory).second)
                 note(entry_.image_offset,
-                     concat("'", masked(file->path()),
+                     concat("'", file->path(),
                             "' is a part of it and lies on another file system: add x-systemd."
                             "requires-mounts-for=",
-                            masked(directory), " to the options"));
+                            directory, " to the options"));
         }
     }
 
@@ -313,9 +312,8 @@ void add_cycles(const Tab& tab, const std::vector<FstabMount>& fstab, const TabE
         }
         if (at != nullptr)
             findings.faults.push_back(
-                {at->line,
-                 text_at(*at, at->image_offset,
-                         concat("a cycle, of which nothing can be attached first: ", masked(message)))});
+                {at->line, text_at(*at, at->image_offset,
+                                   concat("a cycle, of which nothing can be attached first: ", message))});
     }
 }
 

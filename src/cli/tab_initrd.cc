@@ -1,9 +1,9 @@
 // vmdk-dm tab initrd: what the scripts of an initramfs must know of its entries (initramfs/vmdk-dm-lib.sh).
-#include <iostream>
 #include <memory>
 
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/printer.h"
 #include "cli/tab.h"
 #include "tab/initrd.h"
 
@@ -27,8 +27,8 @@ Tab table_if_any(const std::string& file) {
 // What is wrong with one entry does not keep the others from being attached.
 void run(const InitrdOptions& options) {
     const Tab tab = initrd_tab(options.command_line, table_if_any(options.table_file));
-    std::cout << print_initrd_tab(tab);
-    for (const TabFault& fault : tab.faults) std::cerr << fault.error.what() << "\n";
+    out().lines(print_initrd_tab(tab));
+    for (const TabFault& fault : tab.faults) print_error(fault.error);
     if (!tab.faults.empty()) throw ExitStatus{static_cast<int>(ErrorKind::format)};
 }
 

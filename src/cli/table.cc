@@ -1,7 +1,6 @@
 // vmdk-dm table: the plan, without carrying it out. Needs no root and asks nothing of the kernel.
 #include <cmath>
 #include <iomanip>
-#include <iostream>
 #include <memory>
 #include <sstream>
 
@@ -13,6 +12,7 @@
 #include "cli/materialise.h"
 #include "cli/output.h"
 #include "cli/overlay_options.h"
+#include "cli/printer.h"
 #include "compact/damage.h"
 
 namespace vmdkdm {
@@ -65,6 +65,7 @@ void print_as_json(const Plan& plan, const std::optional<CopyStep>& copy) {
                              {"file", backing_as_json(lower)},
                              {"exceptions", lower.store ? Json(lower.store->count()) : Json(nullptr)},
                              {"readOnly", lower.read_only},
+                             {"directIo", lower.direct_io},
                              {"blockSize", plan.loop_block_size},
                              {"offset", lower.offset.count()},
                              {"sizeLimit", lower.size ? Json(lower.size->count()) : Json(nullptr)}});
@@ -99,26 +100,25 @@ std::string cost_as_text(const Cost& cost) {
 
 void print_as_text(const Plan& plan, const std::optional<CopyStep>& copy) {
     const DeviceNamer namer = planned_names(plan);
-    std::cout << "strategy " << cost_as_text(plan.cost) << "\n";
-    if (plan.alternative) std::cout << "rather than " << cost_as_text(*plan.alternative) << "\n";
-    if (copy && copy->reused) std::cout << "cached " << copy->path << "\n";
-    if (copy && !copy->reused)
-        std::cout << "copy " << human_size(copy->bytes) << " to " << copy->path << "\n";
+    out() << "strategy " << cost_as_text(plan.cost) << "\n";
+    if (plan.alternative) out() << "rather than " << cost_as_text(*plan.alternative) << "\n";
+    if (copy && copy->reused) out() << "cached " << copy->path << "\n";
+    if (copy && !copy->reused) out() << "copy " << human_size(copy->bytes) << " to " << copy->path << "\n";
     for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
         if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
-            std::cout << "loop " << namer(PlannedDevice{i}) << " " << access_of(lower.read_only) << " "
-                      << plan.loop_block_size << " "
-                      << (lower.store ? concat("(store of ", counted(lower.store->count(), "exception"), ")")
-                                      : lower.file->path())
-                      << (lower.size ? concat(" (", lower.size->count(), " bytes from byte ",
-                                              lower.offset.count(), " on)")
-                                     : "")
-                      << "\n";
-    for (const DevicePlan* device : plan.devices()) {
-        std::cout << "device " << device->name << " " << access_of(device->read_only) << " " << device->uuid
+            out() << "loop " << namer(PlannedDevice{i}) << " " << access_of(lower.read_only) << " "
+                  << plan.loop_block_size << " "
+                  << (lower.store ? concat("(store of ", counted(lower.store->count(), "exception"), ")")
+                                  : lower.file->path())
+                  << (lower.size ? concat(" (", lower.size->count(), " bytes from byte ",
+                                          lower.offset.count(), " on)")
+                                 : "")
                   << "\n";
-        device->table.print(namer, [](std::string_view lines) { std::cout << lines; });
-        std::cout << "\n";
+    for (const DevicePlan* device : plan.devices()) {
+        out() << "device " << device->name << " " << access_of(device->read_only) << " " << device->uuid
+              << "\n";
+        device->table.print(namer, [](std::string_view lines) { out().lines(lines); });
+        out() << "\n";
     }
 }
 
@@ -126,13 +126,13 @@ void print_as_concise(const Plan& plan) {
     const DeviceNamer namer = planned_names(plan);
     for (std::uint32_t i = 0; i < plan.lowers.size(); ++i)
         if (const LowerPlan& lower = plan.lowers[i]; lower.needs_loop())
-            std::cerr << "# losetup " << (lower.read_only ? "--read-only " : "")
-                      << (lower.size ? concat("--offset ", lower.offset.count(), " --sizelimit ",
-                                              lower.size->count(), " ")
-                                     : "")
-                      << "--sector-size " << plan.loop_block_size << " " << namer(PlannedDevice{i}) << " "
-                      << shell_quoted(lower.file->path()) << "\n";
-    std::cout << print_concise(plan) << "\n";
+            err() << "# losetup " << (lower.read_only ? "--read-only " : "")
+                  << (lower.size ? concat("--offset ", lower.offset.count(), " --sizelimit ",
+                                          lower.size->count(), " ")
+                                 : "")
+                  << (lower.direct_io ? "--direct-io=on " : "") << "--sector-size " << plan.loop_block_size
+                  << " " << namer(PlannedDevice{i}) << " " << shell_quoted(lower.file->path()) << "\n";
+    out() << print_concise(plan) << "\n";
 }
 
 // A store is in no file yet, so dmsetup could do nothing with it.

@@ -1,13 +1,13 @@
 // vmdk-dm udev-link: what udev's rule (udev-rules/) asks to name its link to a partition. Not for people,
 // hence not in
 // --help.
-#include <iostream>
 #include <memory>
 
 #include "attach/link_name.h"
 #include "base/concat.h"
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/printer.h"
 
 namespace vmdkdm {
 namespace {
@@ -15,7 +15,7 @@ namespace {
 void run(const std::string& sysfs) {
     const std::optional<std::string> name = partition_link_name(sysfs);
     if (!name) throw Error(ErrorKind::not_found, concat("'", sysfs, "' is not a partition of ours"));
-    std::cout << *name << "\n";
+    out() << *name << "\n";
 }
 
 }  // namespace

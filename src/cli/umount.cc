@@ -2,7 +2,6 @@
 #include "mount/unmount.h"
 
 #include <algorithm>
-#include <iostream>
 #include <memory>
 #include <set>
 

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <iostream>
-#include <set>
+#include <memory>
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "base/text_cursor.h"
-#include "cli/image_options.h"
+#include "cli/printer.h"
 #include "compact/hash_files.h"
 #include "files/confined_opener.h"
 
@@ -31,12 +29,58 @@ void take_error(Verified& verified, const Error& error) {
     verified.why = error.what();
 }
 
+// A certificate is somebody's file. What it names is looked at only if the image that is there consists of
+// it, by the rules of opening.
+class FilesOfImage {
+  public:
+    struct Found {
+        FilePtr file;
+        bool may_be_told_of;  ///< its size and hash
+    };
+
+    FilesOfImage(const ImageOptions& options) : opener_(open_rules(options)), image_(options.image) {
+        try {
+            opened_ = open_image(options);
+        } catch (const Error& error) {
+            why_ = error;
+        }
+    }
+
+    /// Throws Error.
+    Found find(const SealedFile& sealed, const std::string& path, bool allow_devices) {
+        const FilePtr there = open_named_file(path, allow_devices);
+        if (!opened_) return {find_beside_image(sealed.name), false};
+        for (const FilePtr& file : opened_->files)
+            if (file->identity() == there->identity()) return {file, true};
+        throw Error(ErrorKind::refused,
+                    concat("'", path, "' is none of the image's files (see --allow-path, --search-dir)"));
+    }
+
+    /// The image. Throws Error.
+    OpenImage& opened() {
+        if (!opened_) throw *why_;
+        return *opened_;
+    }
+
+  private:
+    // Of an image that cannot be opened, nobody knows what it consists of.
+    FilePtr find_beside_image(const std::string& name) {
+        const FilePtr image = opener_.open_image(image_);
+        return opener_.open_beside(*image, name);
+    }
+
+    ConfinedOpener opener_;
+    std::string image_;
+    std::optional<OpenImage> opened_;
+    std::optional<Error> why_;
+};
+
 // The open file, when it must be hashed to know more.
-FilePtr look_at(const SealedFile& sealed, Verified& verified) {
+FilePtr look_at(const SealedFile& sealed, FilesOfImage& image, bool allow_devices, Verified& verified) {
     try {
-        const bool is_device = sealed.kind == FileKind::block_device;
-        FilePtr file = open_named_file(verified.path, is_device);
-        verified.size = file->size();
+        const auto [file, may_be_told_of] = image.find(sealed, verified.path, allow_devices);
+        verified.is_secret = !may_be_told_of;
+        if (may_be_told_of) verified.size = file->size();
         if (file->kind() == sealed.kind && file->size() == sealed.size) return file;
         verified.state = SealState::changed;
     } catch (const Error& error) {
@@ -51,43 +95,32 @@ void take_hash(Verified& verified, const std::string& sealed, const std::string&
         take_error(verified, *error);
         return;
     }
-    verified.sha256 = sha256;
+    if (!verified.is_secret || sha256 == sealed) verified.sha256 = sha256;
     verified.state = sha256 == sealed ? SealState::unchanged : SealState::changed;
 }
 
-// The disk is read from what the certificate names and nothing else needs to be allowed for it.
-ImageOptions options_for_disk(const Certificate& certificate, const Verification& verification,
-                              const std::string& image) {
-    ImageOptions options;
-    options.image = image;
-    options.chain.read = certificate.read;
-    options.chain.ignore_cid = certificate.ignore_cid;
-    std::set<std::string> directories;
-    for (std::size_t i = 0; i < certificate.files.size(); ++i) {
-        const std::string directory = fs::path(verification.files[i].path).parent_path().string();
-        if (certificate.files[i].kind == FileKind::block_device)
-            options.open.allow_devices = true;
-        else if (fs::is_directory(directory))
-            directories.insert(directory);
-    }
-    options.open.allow_paths.assign(directories.begin(), directories.end());
-    options.chain.search_dirs = options.open.allow_paths;
-    return options;
+ImageOptions options_for_image(const Certificate& certificate, const VerifyOptions& options) {
+    ImageOptions image = options.rules;
+    image.image = options.image.empty() ? certificate.image : options.image;
+    image.chain.read = certificate.read;
+    image.chain.ignore_cid = certificate.ignore_cid;
+    return image;
 }
 
-std::optional<OpenImage> look_at_disk(const Certificate& certificate, const std::string& image,
-                                      Verification& verification) {
+// The disk, when it must be hashed to know more.
+const BlockMap* look_at_disk(const Certificate& certificate, const std::string& path, FilesOfImage& image,
+                             Verification& verification) {
     Verified& disk = verification.disk.emplace();
-    disk.path = image;
+    disk.path = path;
     try {
-        OpenImage opened = open_image(options_for_disk(certificate, verification, image));
-        disk.size = to_bytes(opened.map.capacity());
-        if (*disk.size == certificate.capacity) return opened;
+        const BlockMap& map = image.opened().map;
+        disk.size = to_bytes(map.capacity());
+        if (*disk.size == certificate.capacity) return &map;
         disk.state = SealState::changed;
     } catch (const Error& error) {
         take_error(disk, error);
     }
-    return std::nullopt;
+    return nullptr;
 }
 
 std::string_view word_for(SealState state) {
@@ -111,13 +144,12 @@ std::string line_about(const Verified& verified, Bytes sealed_size) {
         case SealState::missing:
             return "missing";
         case SealState::unreadable:
-            return concat("cannot be read: ", masked(verified.why));
+            return concat("cannot be read: ", verified.why);
         case SealState::changed:
             break;
     }
-    if (verified.size != sealed_size)
-        return concat("changed: it has ", verified.size.value_or(Bytes(0)).count(), " bytes, not ",
-                      sealed_size.count());
+    if (verified.size && *verified.size != sealed_size)
+        return concat("changed: it has ", verified.size->count(), " bytes, not ", sealed_size.count());
     return "changed";
 }
 
@@ -141,22 +173,22 @@ std::size_t Verification::changed() const {
 
 Verification verify(const Certificate& certificate, const VerifyOptions& options, Progress& progress) {
     Verification verification;
+    const ImageOptions image_options = options_for_image(certificate, options);
+    FilesOfImage image(image_options);
     std::vector<FilePtr> open;
     std::vector<std::size_t> places;  // of the open ones, in the certificate
     for (const SealedFile& sealed : certificate.files) {
         Verified& verified = verification.files.emplace_back();
         verified.path = place_now(certificate, sealed, options.image);
-        if (FilePtr file = look_at(sealed, verified)) {
+        if (FilePtr file = look_at(sealed, image, options.rules.open.allow_devices, verified)) {
             open.push_back(std::move(file));
             places.push_back(verification.files.size() - 1);
         }
     }
-    std::optional<OpenImage> disk;
-    if (options.deep)
-        disk = look_at_disk(certificate, options.image.empty() ? certificate.image : options.image,
-                            verification);
+    const BlockMap* const disk =
+        options.deep ? look_at_disk(certificate, image_options.image, image, verification) : nullptr;
 
-    const FileHashes hashes = hash_files(open, disk ? &disk->map : nullptr, progress);
+    const FileHashes hashes = hash_files(open, disk, progress);
     for (std::size_t i = 0; i < open.size(); ++i)
         take_hash(verification.files[places[i]], certificate.files[places[i]].sha256, hashes.files[i].sha256,
                   hashes.files[i].error);
@@ -168,16 +200,16 @@ Verification verify(const Certificate& certificate, const VerifyOptions& options
 void print_as_text(const Certificate& certificate, const std::string& certificate_path,
                    const Verification& verification) {
     for (std::size_t i = 0; i < certificate.files.size(); ++i)
-        std::cout << masked(certificate.files[i].name) << ": "
-                  << line_about(verification.files[i], certificate.files[i].size) << "\n";
+        out() << certificate.files[i].name << ": "
+              << line_about(verification.files[i], certificate.files[i].size) << "\n";
     if (verification.disk)
-        std::cout << "the disk: " << line_about(*verification.disk, certificate.capacity) << "\n";
-    std::cout.flush();
+        out() << "the disk: " << line_about(*verification.disk, certificate.capacity) << "\n";
+    out().flush();
     const std::size_t changed = verification.changed();
     const std::size_t all = certificate.files.size() + (verification.disk ? 1 : 0);
     if (changed > 0)
-        std::cerr << "vmdk-dm: " << changed << " of " << all << (changed == 1 ? " is" : " are")
-                  << " not what '" << certificate_path << "' says\n";
+        err() << "vmdk-dm: " << changed << " of " << all << (changed == 1 ? " is" : " are") << " not what '"
+              << certificate_path << "' says\n";
 }
 
 Json as_json(const Certificate& certificate, const std::string& certificate_path,

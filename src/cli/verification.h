@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/certificate.h"
+#include "cli/image_options.h"
 #include "cli/output.h"
 #include "compact/progress.h"
 
@@ -20,6 +21,8 @@ struct Verified {
     std::optional<Bytes> size;  ///< that it has now, as far as known
     std::string sha256;         ///< that it has now; empty when its size differs already
     std::string why;            ///< it cannot be read
+    bool is_secret =
+        false;  ///< size and hash are not told unless they are as sealed: it may not be the image's
 };
 
 struct Verification {
@@ -29,8 +32,9 @@ struct Verification {
 };
 
 struct VerifyOptions {
-    std::string image;  ///< where the image is; the other files are looked for from there unless it is empty
-    bool deep = false;  ///< the disk too
+    std::string image;   ///< where the image is; the other files are looked for from there unless it is empty
+    bool deep = false;   ///< the disk too
+    ImageOptions rules;  ///< where its files may lie
 };
 
 /// Opens and hashes everything; never fails because of one file. Throws what `progress` throws.

@@ -39,6 +39,7 @@ void add_verify_command(Command& app) {
     command.add_argument("CERT", options->certificate, "The certificate that attach --seal made").required();
     command.add_option("--image", options->verify.image, "IMAGE",
                        "Where the image is now; its other files are looked for from there");
+    add_permission_options(command, options->verify.rules);
     command.add_flag("--deep", options->verify.deep, "Hash the disk too, not only the files");
     add_progress_option(command, options->progress);
     command.add_flag("--json", options->json, "Print one JSON object");

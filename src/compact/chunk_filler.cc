@@ -7,7 +7,8 @@
 
 namespace vmdkdm {
 
-void ChunkFiller::fill(const Chunk& chunk, std::span<std::byte> buffer, std::vector<DamagedRange>& damaged) {
+void ChunkFiller::fill(const Chunk& chunk, std::span<std::byte> buffer, std::vector<DamagedRange>& damaged,
+                       ContentDigester* digester) {
     stored_.clear();
     compressed_.clear();
     std::size_t used = 0;
@@ -19,7 +20,9 @@ void ChunkFiller::fill(const Chunk& chunk, std::span<std::byte> buffer, std::vec
         used += size;
     }
     read_stored(stored_);
-    inflate(compressed_, damaged);
+    if (digester != nullptr)
+        for (const Part& part : stored_) digester->add(*part.run, digester->tag(part.place));
+    inflate(compressed_, damaged, digester);
 }
 
 // Neighbours in the file that are neighbours in the buffer are read with one call.
@@ -41,27 +44,36 @@ void ChunkFiller::read_stored(const std::vector<Part>& parts) {
 }
 
 // A child may show a grain of its parent in pieces: it is inflated once for all of them.
-void ChunkFiller::inflate(std::vector<Part>& parts, std::vector<DamagedRange>& damaged) {
+void ChunkFiller::inflate(std::vector<Part>& parts, std::vector<DamagedRange>& damaged,
+                          ContentDigester* digester) {
     const auto key = [](const Part& part) {
         const auto& content = std::get<Compressed>(part.run->content);
         return std::tuple(content.file, content.sector, grain_origin(*part.run));
     };
-    std::sort(parts.begin(), parts.end(), [&key](const Part& a, const Part& b) { return key(a) < key(b); });
+    std::stable_sort(parts.begin(), parts.end(),
+                     [&key](const Part& a, const Part& b) { return key(a) < key(b); });
     for (std::size_t i = 0; i < parts.size();) {
         std::size_t end = i + 1;
         while (end < parts.size() && key(parts[end]) == key(parts[i])) ++end;
-        inflate_grain(std::span(parts).subspan(i, end - i), damaged);
+        inflate_grain(std::span(parts).subspan(i, end - i), damaged, digester);
         i = end;
     }
 }
 
-void ChunkFiller::inflate_grain(std::span<const Part> parts, std::vector<DamagedRange>& damaged) {
+void ChunkFiller::inflate_grain(std::span<const Part> parts, std::vector<DamagedRange>& damaged,
+                                ContentDigester* digester) {
     const auto& grain = std::get<Compressed>(parts.front().run->content);
     const MappedFile& file = map_.files()[grain.file];
     const std::span<std::byte> direct =
         parts.size() == 1 && grain.skip == 0 ? parts.front().place : std::span<std::byte>();
-    const GrainInflater::Result result =
-        inflater_.inflate(file, grain.sector, grain_origin(*parts.front().run), direct);
+    const Sectors origin = grain_origin(*parts.front().run);
+    const GrainInflater::Result result = inflates_ ? inflater_.inflate(file, grain.sector, origin, direct)
+                                                   : inflater_.read(file, grain.sector, origin);
+    if (digester != nullptr) {
+        const ContentDigester::Tag tag = digester->tag(result.stored);
+        for (const Part& part : parts) digester->add(*part.run, tag);
+    }
+    if (!inflates_ && result.problem.empty()) return;
     for (const Part& part : parts) {
         const std::uint64_t skip = to_bytes(Sectors(std::get<Compressed>(part.run->content).skip)).count();
         if (result.problem.empty() && skip + part.place.size() <= result.bytes.size()) {

@@ -2,12 +2,12 @@
 
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <mutex>
 #include <vector>
 
 #include "base/concat.h"
@@ -38,15 +38,15 @@ class DiskCopy {
         for (const MappedFile& mapped : map_.files()) sources_.emplace_back(*mapped.file);
 
         Selection selection{options_.extract == Extract::everything, !options_.hashes.empty(), 0};
-        if (target_ != nullptr && !target_->is_device && selection.stored)
+        if (target_ != nullptr && !target_->is_device && selection.stored && !options_.content)
             selection.share_block =
                 share_stored_runs(map_, *target_, sources_, [this] { progress_.update(Bytes(0), Bytes(0)); });
         count(selection);
-        if (target_ != nullptr && !target_->is_device) check_free_space();
+        if (target_ != nullptr && !target_->is_device && !target_->most) check_free_space();
         if (target_ != nullptr && target_->is_device) zero_device();
 
         ChunkDealer dealer(map_, sources_, selection);
-        CopyCrew crew(map_, dealer, target_, options_.hashes, options_.allow_damaged);
+        CopyCrew crew(map_, dealer, target_, options_);
         crew.run([this](Bytes done) { progress_.update(zeroed_ + done, total_); });
         return finish(crew.take_result(), std::move(unreadable));
     }
@@ -125,7 +125,7 @@ class DiskCopy {
 
     void write_zeros(std::uint64_t start, std::uint64_t end) {
         static const std::vector<std::byte> zeros(256 << 10);
-        std::mutex turn;
+        WriteTurn turn;
         SparseWriter writer(*target_, turn);
         while (start < end) {
             const std::size_t count =
@@ -157,6 +157,13 @@ class DiskCopy {
     Bytes total_;  // of the progress
 };
 
+// It was made as long as it is to be; nothing is asked of a device.
+std::uint64_t size_of(const CopyTarget& target) {
+    struct stat status = {};
+    if (::fstat(target.fd, &status) != 0) throw system_error(concat("'", target.path, "'"), errno);
+    return S_ISREG(status.st_mode) ? static_cast<std::uint64_t>(status.st_size) : 0;
+}
+
 }  // namespace
 
 CopyResult copy_disk(const BlockMap& map, const CopyTarget* target, const CopyOptions& options,
@@ -166,6 +173,8 @@ CopyResult copy_disk(const BlockMap& map, const CopyTarget* target, const CopyOp
     ConfinedTask task;
     task.worker = "the copier";
     task.powers = {/*threads=*/true, /*output=*/target != nullptr};
+    task.budget =
+        Budget::of_copier(to_bytes(map.capacity()).count(), target == nullptr ? 0 : size_of(*target));
     for (const MappedFile& mapped : map.files()) task.keep.push_back(mapped.file->fd());
     if (target != nullptr) task.keep.push_back(target->fd);
     task.work = [&](ParentLink& parent, Encoder& value) {

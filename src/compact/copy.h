@@ -3,9 +3,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "compact/content_digest.h"
 #include "compact/damaged_range.h"
 #include "compact/digest.h"
 #include "compact/progress.h"
@@ -26,6 +28,10 @@ struct CopyTarget {
     /// Of a file that is no image of the disk: where a sector goes. A run that is stored or compressed stays
     /// in one piece, and moves by a multiple of 64 KiB.
     std::function<Sectors(Sectors)> place = {};
+    /// Of a file: how much may be written to it, zeros not counted, and the text of the error (refused) when
+    /// that is too little. Then nothing is refused beforehand, as nobody knows how much is zeros.
+    std::optional<Bytes> most = std::nullopt;
+    std::string too_much = "";
 
     Bytes offset_of(Sectors sector) const { return to_bytes(place ? place(sector) : sector); }
 };
@@ -37,6 +43,11 @@ struct CopyOptions {
     /// Unreadable runs are neither refused nor listed.
     bool pass_over_unreadable = false;
     std::vector<HashAlgorithm> hashes;  ///< with `everything` only
+    /// Key of the digest of what is read from the image's files. Then nothing is reflinked, as that reads
+    /// nothing.
+    std::optional<ContentKey> content;
+    /// False, for the digest alone: compressed grains are not inflated. Needs no target and no hashes.
+    bool inflates = true;
 };
 
 /// The four add up to the bytes that were extracted, with `everything` to the capacity.
@@ -47,6 +58,7 @@ struct CopyResult {
     Bytes zero;  ///< left as holes, or zeroed on a device
     std::vector<DamagedRange> damaged;
     std::vector<Digest> hashes;
+    std::string content;  ///< the digest in hexadecimal, where there was a key for it
 };
 
 /// In a confined child, as compressed grains are inflated. Without a target the disk is only read. Throws

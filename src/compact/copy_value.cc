@@ -44,7 +44,7 @@ DamagedRange decode_range(Decoder& from, const BlockMap& map) {
     if (file < map.files().size()) range.file = map.files()[file].file;
     range.offset =
         Bytes(from.number(range.file ? range.file->size().count() : 0, "the place of a damaged grain"));
-    range.reason = harmless(from.text(max_text));
+    range.reason = from.text(max_text);
     return range;
 }
 
@@ -63,7 +63,7 @@ std::optional<Error> decode_problem(Decoder& from) {
         case ErrorKind::format:
         case ErrorKind::refused:
         case ErrorKind::busy:
-            return Error(kind, harmless(from.text(max_text)));
+            return Error(kind, from.text(max_text));
         case ErrorKind::usage:
         case ErrorKind::not_found:
         case ErrorKind::changed:
@@ -94,6 +94,7 @@ void encode_result(Encoder& to, const CopyResult& result, const BlockMap& map) {
     }
     to.number(result.hashes.size());
     for (const Digest& digest : result.hashes) to.text(digest.hex);
+    if (!result.content.empty()) to.text(result.content);
 }
 
 CopyResult decode_result(Decoder& from, const BlockMap& map, const CopyOptions& options) {
@@ -115,6 +116,7 @@ CopyResult decode_result(Decoder& from, const BlockMap& map, const CopyOptions& 
     if (from.number() != options.hashes.size()) throw BadValue("hashes are missing");
     for (const HashAlgorithm algorithm : options.hashes)
         result.hashes.push_back({algorithm, decode_hex(from, algorithm)});
+    if (options.content) result.content = decode_hex(from, HashAlgorithm::sha256);
     return result;
 }
 

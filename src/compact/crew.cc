@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -41,13 +42,13 @@ struct CopyCrew::State {
     const BlockMap& map;
     ChunkDealer& dealer;
     const CopyTarget* target;
-    bool allow_damaged;
+    const CopyOptions& options;
     std::vector<Hasher> hashers;
 
     std::atomic<std::uint64_t> done{0};
     std::atomic<bool> stopped{false};
 
-    std::mutex turn;   // to write
+    WriteTurn turn;
     std::mutex mutex;  // of all that follows
     std::condition_variable changed;
     std::exception_ptr error;
@@ -59,10 +60,11 @@ struct CopyCrew::State {
     bool all_dealt = false;
     std::size_t running = 0;
     CopyResult result;
+    std::vector<ChunkDigest> content;  // by number
 
     State(const BlockMap& the_map, ChunkDealer& the_dealer, const CopyTarget* the_target,
-          bool damaged_allowed)
-        : map(the_map), dealer(the_dealer), target(the_target), allow_damaged(damaged_allowed) {}
+          const CopyOptions& the_options)
+        : map(the_map), dealer(the_dealer), target(the_target), options(the_options) {}
 
     void stop(std::exception_ptr why) {
         const std::lock_guard lock(mutex);
@@ -120,9 +122,14 @@ struct CopyCrew::State {
         changed.notify_all();
     }
 
-    void deliver(FilledChunkPtr chunk) {
+    void deliver(FilledChunkPtr chunk, const std::optional<ChunkDigest>& digest) {
         for (const Piece& piece : chunk->chunk.pieces) done += to_bytes(piece.run.length).count();
         const std::lock_guard lock(mutex);
+        if (digest) {
+            const std::size_t number = static_cast<std::size_t>(chunk->chunk.number);
+            if (content.size() <= number) content.resize(number + 1);
+            content[number] = *digest;
+        }
         if (hashers.empty()) {
             give_back(std::move(chunk));
             return;
@@ -133,17 +140,19 @@ struct CopyCrew::State {
     }
 
     void work() {
-        ChunkFiller filler(map);
+        ChunkFiller filler(map, options.inflates);
+        std::optional<ContentDigester> digester;
+        if (options.content) digester.emplace(*options.content);
         std::vector<DamagedRange> damaged;
         CopyResult written;
         while (FilledChunkPtr chunk = deal()) {
             chunk->buffer = chunk->memory.take(chunk->chunk.buffer_bytes);
-            filler.fill(chunk->chunk, chunk->buffer, damaged);
-            if (!damaged.empty() && !allow_damaged)
+            filler.fill(chunk->chunk, chunk->buffer, damaged, digester ? &*digester : nullptr);
+            if (!damaged.empty() && !options.allow_damaged)
                 throw Error(ErrorKind::format, concat("the image is damaged: ", damaged.front().reason,
                                                       " (see --allow-damaged)"));
             if (target != nullptr) write(*chunk, written);
-            deliver(std::move(chunk));
+            deliver(std::move(chunk), digester ? std::optional(digester->finish()) : std::nullopt);
         }
         const std::lock_guard lock(mutex);
         result.copied += written.copied;
@@ -201,9 +210,9 @@ struct CopyCrew::State {
 };
 
 CopyCrew::CopyCrew(const BlockMap& map, ChunkDealer& dealer, const CopyTarget* target,
-                   const std::vector<HashAlgorithm>& hashes, bool allow_damaged)
-    : state_(std::make_unique<State>(map, dealer, target, allow_damaged)) {
-    for (const HashAlgorithm algorithm : hashes) state_->hashers.emplace_back(algorithm);
+                   const CopyOptions& options)
+    : state_(std::make_unique<State>(map, dealer, target, options)) {
+    for (const HashAlgorithm algorithm : options.hashes) state_->hashers.emplace_back(algorithm);
 }
 
 CopyCrew::~CopyCrew() = default;
@@ -253,6 +262,7 @@ CopyResult CopyCrew::take_result() {
         const HashAlgorithm algorithm = hasher.algorithm();
         result.hashes.push_back({algorithm, hasher.finish()});
     }
+    if (state_->options.content) result.content = content_digest(state_->content);
     return result;
 }
 

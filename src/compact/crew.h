@@ -14,8 +14,7 @@ namespace vmdkdm {
 
 class CopyCrew {
   public:
-    CopyCrew(const BlockMap& map, ChunkDealer& dealer, const CopyTarget* target,
-             const std::vector<HashAlgorithm>& hashes, bool allow_damaged);
+    CopyCrew(const BlockMap& map, ChunkDealer& dealer, const CopyTarget* target, const CopyOptions& options);
     ~CopyCrew();
     CopyCrew(const CopyCrew&) = delete;
     CopyCrew& operator=(const CopyCrew&) = delete;
@@ -24,7 +23,8 @@ class CopyCrew {
     /// which stops the work. Throws what a thread threw.
     void run(const std::function<void(Bytes done)>& report);
 
-    /// Copied and inflated bytes that were written, the damaged ranges in disk order, and the hashes.
+    /// Copied and inflated bytes that were written, the damaged ranges in disk order, the hashes and the
+    /// digest.
     CopyResult take_result();
 
   private:

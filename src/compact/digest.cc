@@ -40,17 +40,17 @@ constexpr std::array algorithms = {HashAlgorithm::md5, HashAlgorithm::sha1, Hash
 // Stays in the cache while it is hashed over and over.
 constexpr std::array<std::byte, 16384> zeros{};
 
-std::string to_hex(std::span<const std::uint8_t> bytes) {
-    static constexpr char digits[] = "0123456789abcdef";
+}  // namespace
+
+std::string to_hex(std::span<const std::byte> bytes) {
+    constexpr std::string_view digits = "0123456789abcdef";
     std::string text;
-    for (const std::uint8_t byte : bytes) {
-        text += digits[byte >> 4];
-        text += digits[byte & 15];
+    for (const std::byte byte : bytes) {
+        text += digits[std::to_integer<unsigned>(byte) >> 4];
+        text += digits[std::to_integer<unsigned>(byte) & 15];
     }
     return text;
 }
-
-}  // namespace
 
 std::string_view to_string(HashAlgorithm algorithm) {
     switch (algorithm) {
@@ -109,7 +109,7 @@ std::string Hasher::finish() {
         [](auto& hash) {
             std::array<std::uint8_t, std::remove_reference_t<decltype(hash)>::digest_bytes> digest{};
             hash.finish(digest.data());
-            return to_hex(digest);
+            return to_hex(std::as_bytes(std::span(digest)));
         },
         state_->hash);
 }

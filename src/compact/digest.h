@@ -12,6 +12,9 @@
 
 namespace vmdkdm {
 
+/// In lower case.
+std::string to_hex(std::span<const std::byte> bytes);
+
 enum class HashAlgorithm { md5, sha1, sha256 };
 
 /// "md5"

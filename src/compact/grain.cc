@@ -83,17 +83,23 @@ std::string GrainInflater::check_header(const MappedFile& file, Sectors sector, 
     return "";
 }
 
-GrainInflater::Result GrainInflater::inflate(const MappedFile& file, Sectors sector, Sectors origin,
-                                             std::span<std::byte> place) {
+GrainInflater::Result GrainInflater::read(const MappedFile& file, Sectors sector, Sectors origin) {
     if (!file.grains) throw Error(ErrorKind::format, at(file, sector, "is of unknown size"));
     std::size_t size = 0;
     if (std::string problem = check_header(file, sector, origin, size); !problem.empty())
-        return {{}, std::move(problem)};
+        return {{}, {}, std::move(problem)};
+    return {{}, read(*file.file, to_bytes(sector), header_bytes + size), ""};
+}
+
+GrainInflater::Result GrainInflater::inflate(const MappedFile& file, Sectors sector, Sectors origin,
+                                             std::span<std::byte> place) {
+    const Result grain = read(file, sector, origin);
+    if (!grain.problem.empty()) return grain;
     const GrainLayout& layout = *file.grains;
     const std::size_t whole = static_cast<std::size_t>(to_bytes(layout.grain_size).count());
     const Sectors inside = std::min(layout.grain_size, layout.extent_start + layout.extent_size - origin);
     const std::span<std::byte> out = place.size() >= whole ? place.first(whole) : inflated_.take(whole);
-    const std::span<const std::byte> data = read(*file.file, to_bytes(sector) + Bytes(header_bytes), size);
+    const std::span<const std::byte> data = grain.stored.subspan(header_bytes);
 
     std::size_t used = 0;
     std::size_t made = 0;
@@ -102,14 +108,14 @@ GrainInflater::Result GrainInflater::inflate(const MappedFile& file, Sectors sec
         case LIBDEFLATE_SUCCESS:
             break;
         case LIBDEFLATE_INSUFFICIENT_SPACE:
-            return {{}, at(file, sector, concat("inflates to more than a grain of ", whole, " bytes"))};
+            return {{}, {}, at(file, sector, concat("inflates to more than a grain of ", whole, " bytes"))};
         default:
-            return {{}, at(file, sector, "does not inflate")};
+            return {{}, {}, at(file, sector, "does not inflate")};
     }
     // The last grain of an extent may hold no more than what the extent does.
     if (made != whole && made != to_bytes(inside).count())
-        return {{}, at(file, sector, concat("inflates to ", made, " bytes, expected ", whole))};
-    return {out.first(made), ""};
+        return {{}, {}, at(file, sector, concat("inflates to ", made, " bytes, expected ", whole))};
+    return {out.first(made), grain.stored, ""};
 }
 
 }  // namespace vmdkdm

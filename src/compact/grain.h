@@ -34,7 +34,8 @@ class GrainInflater {
     GrainInflater& operator=(const GrainInflater&) = delete;
 
     struct Result {
-        std::span<const std::byte> bytes;  ///< valid until the next call
+        std::span<const std::byte> bytes;   ///< valid until the next call
+        std::span<const std::byte> stored;  ///< header and compressed data as they lie in the file; likewise
         std::string problem;  ///< when not empty: what is wrong with the grain, file and place named
     };
 
@@ -42,6 +43,8 @@ class GrainInflater {
     /// where the bytes go when they fit there; otherwise they go into a buffer of its own. Throws Error when
     /// the file cannot be read.
     Result inflate(const MappedFile& file, Sectors sector, Sectors origin, std::span<std::byte> place);
+    /// The same without inflating: no `bytes`, and a problem only where the header has one.
+    Result read(const MappedFile& file, Sectors sector, Sectors origin);
 
   private:
     struct Decompressor;

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/concat.h"
+#include "base/descriptor_status.h"
 #include "compact/copy.h"
 #include "compact/copy_value.h"
 #include "compact/digest.h"
@@ -34,7 +35,8 @@ struct Stopped {};
 std::optional<struct stat> facts_of(const File& file) {
     if (file.kind() != FileKind::regular || file.fd() < 0) return std::nullopt;
     struct stat facts = {};
-    if (::fstat(file.fd(), &facts) != 0) throw system_error(concat("cannot stat '", file.path(), "'"), errno);
+    if (status_of_descriptor(file.fd(), facts) != 0)
+        throw system_error(concat("cannot stat '", file.path(), "'"), errno);
     return facts;
 }
 
@@ -225,6 +227,9 @@ FileHashes hash_files(const std::vector<FilePtr>& files, const BlockMap* disk, P
     ConfinedTask task;
     task.worker = "the hasher";
     task.powers.threads = true;
+    std::uint64_t bytes = disk == nullptr ? 0 : to_bytes(disk->capacity()).count();
+    for (const FilePtr& file : files) bytes += file->size().count();
+    task.budget = Budget::of_copier(bytes);
     for (const FilePtr& file : files) task.keep.push_back(file->fd());
     if (disk != nullptr)
         for (const MappedFile& mapped : disk->files()) task.keep.push_back(mapped.file->fd());

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include "compact/damage.h"
 #include "compact/digest.h"
 #include "compact/output_file.h"
+#include "compact/progress.h"
 #include "compact/rebuild.h"
 #include "files/local_file.h"
 
@@ -27,8 +29,9 @@ bool is_extracted(const Content& content, Extract extract) {
            (extract == Extract::everything && std::holds_alternative<Stored>(content));
 }
 
-// Everything that the bytes of an entry depend on. Not the number of the device that a file is on: it changes
-// from boot to boot.
+// By which image an entry is known. That it has the same name proves nothing (another file system may show
+// the same path, inode and times), only that there is no need to read all of an image that has no entry of
+// its name. Not the number of the device that a file is on: it changes from boot to boot.
 class Key {
   public:
     Key() : hasher_(HashAlgorithm::sha256) {}
@@ -109,6 +112,64 @@ std::string entry_name(const BlockMap& map, Extract extract, const std::string& 
                   ".raw");
 }
 
+Bytes extracted_bytes(const BlockMap& map, Extract extract) {
+    Bytes bytes;
+    for (const Run& run : map)
+        if (is_extracted(run.content, extract)) bytes += to_bytes(run.length);
+    return bytes;
+}
+
+// The entry, if it was made from the bytes that are there now; null otherwise.
+FilePtr valid_entry(const BlockMap& map, Extract extract, const Cache::Found& found, Progress& progress) {
+    if (!found.file) return nullptr;
+    CopyOptions options;
+    options.extract = extract;
+    options.allow_damaged = true;
+    options.pass_over_unreadable = true;
+    options.content = found.origin.key;
+    options.inflates = false;
+    const CopyResult result = copy_disk(map, nullptr, options, progress);
+    return result.damaged.empty() && result.content == found.origin.content ? found.file : nullptr;
+}
+
+Bytes allocated_bytes(const OutputFile& file) {
+    struct stat status = {};
+    if (::fstat(file.fd(), &status) != 0) throw system_error(concat("'", file.path(), "'"), errno);
+    return Bytes(static_cast<std::uint64_t>(status.st_blocks) * 512);
+}
+
+// Holds the copy to the cache's limit. The process that writes it keeps to that by itself, unless the image
+// that it reads has taken it over: so the file is looked at.
+class WatchedProgress : public Progress {
+  public:
+    WatchedProgress(const OutputFile& output, const Cache& cache, const std::string& name, Progress& progress)
+        : output_(output), cache_(cache), room_(cache.room_for(name)), progress_(progress) {}
+
+    void update(Bytes done, Bytes total) override {
+        check();
+        progress_.update(done, total);
+    }
+
+    void check() const {
+        if (allocated_bytes(output_) > room_.left()) throw Error(ErrorKind::refused, too_much());
+    }
+
+    /// For the disk alone.
+    Bytes most() const { return room_.left() - std::min(room_.left(), entry_end_size); }
+    std::string too_much() const {
+        return concat("the disk takes more than the ", room_.left().count(), " bytes that the cache '",
+                      cache_.directory(), "' has room for: its limit is ", room_.limit.count(), " bytes",
+                      room_.by_user ? "" : ", a quarter of what is free there", ", and ", room_.taken.count(),
+                      " are taken (see --cache-limit, --cache-dir and vmdk-dm cache --clear)");
+    }
+
+  private:
+    const OutputFile& output_;
+    const Cache& cache_;
+    Cache::Room room_;
+    Progress& progress_;
+};
+
 // The same file, which may have no name, read-only from here on.
 FilePtr reopened(const std::string& path, int fd) {
     UniqueFd readable(::open(concat("/proc/self/fd/", fd).c_str(), O_RDONLY | O_CLOEXEC));
@@ -138,49 +199,71 @@ BlockMap redirect(const BlockMap& map, const FilePtr& file, Extract extract) {
 }
 
 Materialised materialise(const BlockMap& map, Extract extract, const Cache& cache,
-                         const std::string& image_path, bool allow_damaged, Progress& progress) {
+                         const std::string& image_path, const MaterialiseOptions& options,
+                         Progress& progress) {
     const Bytes capacity = to_bytes(map.capacity());
     const std::string name = entry_name(map, extract, image_path);
-    if (FilePtr file = cache.find(name, capacity)) return {file, redirect(map, file, extract), true, {}};
+    std::vector<std::string> notes;
+    const Cache::Found found = cache.find(name, capacity);
+    if (!options.anew)
+        if (FilePtr file = valid_entry(map, extract, found, progress)) {
+            ::futimens(file->fd(), nullptr);  // its time of writing says when it was last used
+            return {file, redirect(map, file, extract), Bytes(0), true, {}, {}};
+        }
 
     cache.prepare();
     const std::string path = cache.path_of(name);
+    if (!found.refused.empty()) {
+        // A symbolic link would be followed.
+        if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+            throw system_error(concat("'", path, "' ", found.refused), errno);
+        notes.push_back(concat("'", path, "' ", found.refused, ": it is not used, and is replaced"));
+    }
     constexpr std::string_view where = "the cache (see --cache-dir)";
-    OutputFile output =
-        with_context(where, [&] { return OutputFile(path, capacity, true, S_IRUSR | S_IWUSR); });
-    CopyOptions options;
-    options.extract = extract;
-    options.allow_damaged = allow_damaged;
-    options.pass_over_unreadable = true;
-    const CopyTarget target{output.fd(), path, false, " (see --cache-dir)"};
-    CopyResult result = copy_disk(map, &target, options, progress);
+    OutputFile output = with_context(
+        where, [&] { return OutputFile(path, capacity + entry_end_size, true, S_IRUSR | S_IWUSR); });
+    WatchedProgress watched(output, cache, name, progress);
+    EntryOrigin origin{new_content_key(), ""};
+    CopyOptions copy;
+    copy.extract = extract;
+    copy.allow_damaged = options.allow_damaged;
+    copy.pass_over_unreadable = true;
+    copy.content = origin.key;
+    CopyTarget target;
+    target.fd = output.fd();
+    target.path = path;
+    target.hint = " (see --cache-dir)";
+    target.most = watched.most();
+    target.too_much = watched.too_much();
+    CopyResult result = copy_disk(map, &target, copy, watched);
+    watched.check();
+    const Bytes extracted = extracted_bytes(map, extract);
     if (!result.damaged.empty()) {
         const FilePtr file = reopened(path, output.fd());
-        return {file, redirect(with_damage(map, result.damaged), file, extract), false,
-                std::move(result.damaged)};
+        return {file,
+                redirect(with_damage(map, result.damaged), file, extract),
+                extracted,
+                false,
+                std::move(result.damaged),
+                std::move(notes)};
     }
     // The images may have changed while they were read.
     if (entry_name(map, extract, image_path) != name)
         throw Error(ErrorKind::busy, concat("'", image_path, "' was changed while it was read"));
-    // Another process may have been faster; a disk may lie on its file already.
-    if (FilePtr file = cache.find(name, capacity)) return {file, redirect(map, file, extract), true, {}};
+    origin.content = std::move(result.content);
+    write_origin(output.fd(), path, capacity, origin);
     with_context(where, [&] { output.publish(true); });
     FilePtr file = reopened(path, output.fd());
-    return {file, redirect(map, file, extract), false, {}};
+    return {file, redirect(map, file, extract), extracted, false, {}, std::move(notes)};
 }
 
 MaterialiseEstimate estimate_materialise(const BlockMap& map, Extract extract, const Cache& cache,
                                          const std::string& image_path) {
     const std::string name = entry_name(map, extract, image_path);
-    struct stat status = {};
-    const std::string path = cache.path_of(name);
-    if (::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
-        static_cast<std::uint64_t>(status.st_size) == to_bytes(map.capacity()).count())
-        return {path, Bytes(0), true};
-    Bytes bytes;
-    for (const Run& run : map)
-        if (is_extracted(run.content, extract)) bytes += to_bytes(run.length);
-    return {path, bytes, false};
+    SilentProgress progress;
+    if (valid_entry(map, extract, cache.find(name, to_bytes(map.capacity())), progress))
+        return {cache.path_of(name), Bytes(0), true};
+    return {cache.path_of(name), extracted_bytes(map, extract), false};
 }
 
 }  // namespace vmdkdm

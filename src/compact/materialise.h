@@ -21,17 +21,28 @@ BlockMap redirect(const BlockMap& map, const FilePtr& file, Extract extract);
 struct Materialised {
     FilePtr file;
     BlockMap map;
-    bool reused = false;  ///< found in the cache
+    Bytes bytes_to_write;  ///< at most: zeros become holes; 0 when it was found in the cache
+    bool reused = false;   ///< found in the cache
     std::vector<DamagedRange> damaged;
+    std::vector<std::string> notes;
 };
 
-/// Writes the extracted runs into the cache unless they are there already. `image_path` names the entry. With
-/// damaged grains (and allow_damaged) those become unreadable runs of the returned map, and the file is not
-/// kept in the cache: it lives as long as it is open. Throws Error.
-Materialised materialise(const BlockMap& map, Extract extract, const Cache& cache,
-                         const std::string& image_path, bool allow_damaged, Progress& progress);
+struct MaterialiseOptions {
+    bool allow_damaged = false;
+    /// Whatever the cache holds is made anew.
+    bool anew = false;
+};
 
-/// What that would cost, without doing it.
+/// Writes the extracted runs into the cache unless they are there already, made from the very bytes that the
+/// files have now: these are read. `image_path` names the entry. With damaged grains (and allow_damaged)
+/// those become unreadable runs of the returned map, and the file is not kept in the cache: it lives as long
+/// as it is open. Throws Error; refused when it takes more than the cache has room for.
+Materialised materialise(const BlockMap& map, Extract extract, const Cache& cache,
+                         const std::string& image_path, const MaterialiseOptions& options,
+                         Progress& progress);
+
+/// What that would cost, without doing it. Where there is an entry, the files are read to know whether it is
+/// one of theirs.
 struct MaterialiseEstimate {
     std::string path;      ///< of the file in the cache
     Bytes bytes_to_write;  ///< at most: zeros become holes; 0 when cached

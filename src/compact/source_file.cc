@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <limits>
 
+#include "base/descriptor_status.h"
 #include "base/units.h"
 
 namespace vmdkdm {
@@ -17,7 +18,8 @@ constexpr std::size_t max_stretches = 1 << 20;
 
 bool may_have_holes(const File& file) {
     struct stat status = {};
-    return file.kind() == FileKind::regular && file.fd() >= 0 && ::fstat(file.fd(), &status) == 0 &&
+    return file.kind() == FileKind::regular && file.fd() >= 0 &&
+           status_of_descriptor(file.fd(), status) == 0 &&
            static_cast<std::uint64_t>(status.st_blocks) * 512 < static_cast<std::uint64_t>(status.st_size);
 }
 

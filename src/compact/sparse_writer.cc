@@ -62,8 +62,14 @@ void SparseWriter::append(std::uint64_t start, std::span<const std::byte> bytes)
 // and take turns call by call; here they sleep, and what belongs together is written in one go.
 void SparseWriter::flush() {
     if (waiting_.empty()) return;
-    std::unique_lock lock(turn_, std::defer_lock);
-    if (!target_.is_device) lock.lock();
+    if (target_.is_device) {
+        write_out();
+        return;
+    }
+    const std::lock_guard lock(turn_.mutex);
+    turn_.written += waiting_.size();
+    if (target_.most && Bytes(turn_.written) > *target_.most)
+        throw Error(ErrorKind::refused, target_.too_much);
     write_out();
 }
 

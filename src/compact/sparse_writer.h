@@ -9,14 +9,20 @@
 
 namespace vmdkdm {
 
+/// Of those that write to the same file: one at a time does.
+struct WriteTurn {
+    std::mutex mutex;
+    std::uint64_t written = 0;  ///< bytes
+};
+
 /// For one thread; several may write to the same target.
 class SparseWriter {
   public:
     /// `turn` is shared by those that write to the same file.
-    SparseWriter(const CopyTarget& target, std::mutex& turn) : target_(target), turn_(turn) {}
+    SparseWriter(const CopyTarget& target, WriteTurn& turn) : target_(target), turn_(turn) {}
 
     /// `bytes` at byte `start` of the target; they must stay as they are until flush(). How many of them are
-    /// really written is returned. Throws Error (system).
+    /// really written is returned. Throws Error: system, or refused when it is more than the target takes.
     std::uint64_t write(std::uint64_t start, std::span<const std::byte> bytes);
     void flush();
 
@@ -26,7 +32,7 @@ class SparseWriter {
     void write_out();
 
     const CopyTarget& target_;
-    std::mutex& turn_;
+    WriteTurn& turn_;
     std::uint64_t start_ = 0;  // of what waits to be written
     std::span<const std::byte> waiting_;
 };

@@ -10,8 +10,8 @@
 namespace vmdkdm {
 namespace {
 
-// CAP_SETPCAP is what empties the bounding set of a confined child.
-constexpr unsigned kept[] = {CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_SETPCAP};
+// CAP_SETPCAP is what empties the bounding set of a confined child, CAP_SYS_CHROOT what empties its root.
+constexpr unsigned kept[] = {CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_SETPCAP, CAP_SYS_CHROOT};
 
 }  // namespace
 

@@ -47,8 +47,10 @@ ErrorKind decode_error_kind(Decoder& from) {
 [[noreturn]] void throw_error(Decoder& from) {
     const ErrorKind kind = decode_error_kind(from);
     const bool in_text = from.flag();
-    const std::string text = harmless(from.text(max_error_text), in_text);
+    const std::string text = from.text(max_error_text);
     from.expect_end();
+    if (in_text && std::count(text.begin(), text.end(), '\n') > 2)
+        throw BadValue("an error has more lines than a message, a line and a caret");
     if (in_text) throw TextError(text);
     throw Error(kind, text);
 }
@@ -97,7 +99,7 @@ class Child {
         std::vector<int> keep = task_.keep;
         keep.push_back(channel_.fd());
         Encoder ready = message_of(Kind::ready);
-        ready.text(confine(task_.powers, keep));
+        ready.text(confine(task_.powers, task_.budget, keep));
         channel_.send(ready.bytes());
     }
 
@@ -138,6 +140,9 @@ Error end_without_answer(const std::string& worker, int status) {
     if (signal == SIGKILL)
         return {ErrorKind::system,
                 concat(worker, " was killed, as the kernel does when memory runs out; nothing was done")};
+    if (signal == SIGXCPU)
+        return {ErrorKind::format,
+                concat("it made ", worker, " compute for longer than any image takes; nothing was done")};
     return {ErrorKind::format,
             concat("it made ", worker, " end with signal ", signal, " (",
                    signal == SIGSYS ? "a system call that it has no use for" : ::strsignal(signal),
@@ -175,7 +180,7 @@ class Parent {
         // Told before it has read anything, so it is true; what is told later is not heard.
         if (kind == Kind::ready && !ready_) {
             ready_ = true;
-            unfiltered_ = harmless(from.text(max_error_text));
+            unfiltered_ = from.text(max_error_text);
             return std::nullopt;
         }
         switch (kind) {

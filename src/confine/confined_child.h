@@ -65,6 +65,7 @@ inline constexpr std::size_t max_value = std::size_t{8} << 30;
 struct ConfinedTask {
     std::string worker;  ///< "the reader", for messages
     Powers powers;
+    Budget budget = Budget::of_reader();
     std::vector<int> keep;         ///< descriptors that the child keeps
     std::function<void()> before;  ///< in the child, before it is confined; may be none
     std::function<void(ParentLink&, Encoder&)> work;

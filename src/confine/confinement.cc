@@ -5,7 +5,6 @@
 #include <linux/fs.h>
 #include <linux/sched.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -16,13 +15,17 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <memory>
+#include <thread>
 
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "confine/shared_number.h"
+#include "confine/system_call_filter.h"
+#include "confine/walls.h"
 
 namespace vmdkdm {
 namespace {
@@ -38,6 +41,8 @@ constexpr bool has_sanitizer = false;
 #else
 constexpr bool has_sanitizer = false;
 #endif
+
+constexpr std::uint64_t gibibyte = std::uint64_t{1} << 30;
 
 bool confined = false;
 
@@ -73,6 +78,32 @@ void close_all_but(std::vector<int> keep) {
         throw system_error("close_range", errno);
 }
 
+// A signal may come at `most`; SIGKILL, or an error, at `hard`. Less than that may be in force already.
+template <class Resource>
+void limit(Resource resource, std::uint64_t most, std::uint64_t hard) {
+    struct rlimit now = {};
+    if (::getrlimit(resource, &now) == 0) hard = std::min<std::uint64_t>(hard, now.rlim_max);
+    const struct rlimit limits = {std::min(most, hard), hard};
+    if (::setrlimit(resource, &limits) != 0) throw system_error("setrlimit", errno);
+}
+
+// Of this process, in bytes; nothing where there is no /proc.
+std::optional<std::uint64_t> address_space() {
+    const UniqueFd file(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
+    char text[64] = {};
+    if (!file || ::read(file.get(), text, sizeof text - 1) <= 0) return std::nullopt;
+    return std::strtoull(text, nullptr, 10) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// A file that would become too long is an error of the write, and not the signal that ends the process.
+void limit_resources(const Budget& budget, std::optional<std::uint64_t> has) {
+    limit(RLIMIT_CORE, 0, 0);
+    if (has && !has_sanitizer) limit(RLIMIT_AS, *has + budget.memory, *has + budget.memory);
+    if (budget.processor_seconds) limit(RLIMIT_CPU, *budget.processor_seconds, *budget.processor_seconds + 1);
+    ::signal(SIGXFSZ, SIG_IGN);
+    limit(RLIMIT_FSIZE, budget.file_bytes, budget.file_bytes);
+}
+
 // The bounding set can only be emptied by who has CAP_SETPCAP; for others it is of no use, as they gain
 // nothing by exec any more.
 void drop_capabilities() {
@@ -81,65 +112,24 @@ void drop_capabilities() {
     if (capng_apply(CAPNG_SELECT_CAPS) != 0) throw system_error("cannot drop capabilities", EPERM);
 }
 
-// libseccomp knows the numbers of all architectures.
-class Filter {
-  public:
-    Filter() : filter_(::seccomp_init(SCMP_ACT_KILL_PROCESS), &::seccomp_release) {
-        if (!filter_) throw system_error("seccomp_init", ENOMEM);
-        // What runs here is our own code, and cannot be made to speculate as a script can. Kernels before
-        // 5.16 would otherwise slow down whatever inflates.
-        ::seccomp_attr_set(filter_.get(), SCMP_FLTATR_CTL_SSB, 1);
-    }
-
-    void allow(std::initializer_list<int> calls) {
-        for (const int call : calls) add(SCMP_ACT_ALLOW, call, {});
-    }
-    void allow_if(int call, std::initializer_list<scmp_arg_cmp> conditions) {
-        add(SCMP_ACT_ALLOW, call, conditions);
-    }
-    void refuse(int error, std::initializer_list<int> calls) {
-        for (const int call : calls) add(SCMP_ACT_ERRNO(static_cast<unsigned>(error)), call, {});
-    }
-
-    // 0, or an errno.
-    int load() const { return -::seccomp_load(filter_.get()); }
-
-  private:
-    void add(std::uint32_t action, int call, std::initializer_list<scmp_arg_cmp> conditions) {
-        const int result = ::seccomp_rule_add_array(
-            filter_.get(), action, call, static_cast<unsigned>(conditions.size()), conditions.begin());
-        // A call that this architecture does not have needs no rule.
-        if (result != 0 && result != -EDOM)
-            throw system_error(concat("seccomp rule for call ", call), -result);
-    }
-
-    std::unique_ptr<void, decltype(&::seccomp_release)> filter_;
-};
-
-constexpr scmp_arg_cmp bits(unsigned argument, std::uint64_t mask, std::uint64_t value) {
-    return {argument, SCMP_CMP_MASKED_EQ, mask, value};
-}
-constexpr scmp_arg_cmp equals(unsigned argument, std::uint64_t value) {
-    return {argument, SCMP_CMP_EQ, value, 0};
-}
-
-void allow_memory(Filter& filter) {
+void allow_memory(SystemCallFilter& filter) {
     filter.allow({SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise)});
     // Nothing that was written can be run.
-    filter.allow_if(SCMP_SYS(mmap), {bits(2, PROT_EXEC, 0)});
-    filter.allow_if(SCMP_SYS(mprotect), {bits(2, PROT_EXEC, 0)});
+    filter.allow_if(SCMP_SYS(mmap), {SystemCallFilter::bits(2, PROT_EXEC, 0)});
+    filter.allow_if(SCMP_SYS(mprotect), {SystemCallFilter::bits(2, PROT_EXEC, 0)});
 }
 
-void allow_what_is_open(Filter& filter) {
+void allow_what_is_open(SystemCallFilter& filter) {
     filter.allow({SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(lseek), SCMP_SYS(_llseek), SCMP_SYS(close),
                   SCMP_SYS(fstat), SCMP_SYS(fstat64), SCMP_SYS(fstatfs), SCMP_SYS(fstatfs64)});
-    // How the C library asks about a descriptor; a path in it can be looked up, but not opened.
-    filter.allow_if(SCMP_SYS(newfstatat), {bits(3, 0x1000 /* AT_EMPTY_PATH */, 0x1000)});
+    // The C library may ask about a descriptor this way. A filter cannot see whether the path is empty, so it
+    // is left to do without; we ask by fstat (base/descriptor_status.h).
+    filter.refuse(EACCES, {SCMP_SYS(newfstatat)});
     // The channel, and the file that the result goes into.
     filter.allow({SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(write)});
 }
 
-void allow_process(Filter& filter) {
+void allow_process(SystemCallFilter& filter) {
     filter.allow({SCMP_SYS(exit),
                   SCMP_SYS(exit_group),
                   SCMP_SYS(futex),
@@ -162,7 +152,7 @@ void allow_process(Filter& filter) {
                   SCMP_SYS(rseq),
                   SCMP_SYS(set_robust_list)});
     // abort() sends itself a signal, and the parent is to see which.
-    filter.allow_if(SCMP_SYS(tgkill), {equals(0, static_cast<std::uint64_t>(::getpid()))});
+    filter.allow_if(SCMP_SYS(tgkill), {SystemCallFilter::equals(0, static_cast<std::uint64_t>(::getpid()))});
     // What a library may try without need: it goes on without.
     filter.refuse(EACCES, {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(readlink),
                            SCMP_SYS(readlinkat), SCMP_SYS(access), SCMP_SYS(faccessat)});
@@ -170,22 +160,22 @@ void allow_process(Filter& filter) {
 
 // Threads and no processes. The flags of clone3 cannot be seen by a filter; without it the C library takes
 // clone.
-void allow_threads(Filter& filter) {
+void allow_threads(SystemCallFilter& filter) {
     constexpr std::uint64_t thread = CLONE_VM | CLONE_THREAD | CLONE_SIGHAND;
     constexpr std::uint64_t namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
                                          CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
     filter.refuse(ENOSYS, {SCMP_SYS(clone3)});
-    filter.allow_if(SCMP_SYS(clone), {bits(0, thread | namespaces, thread)});
+    filter.allow_if(SCMP_SYS(clone), {SystemCallFilter::bits(0, thread | namespaces, thread)});
 }
 
-void allow_output(Filter& filter) {
+void allow_output(SystemCallFilter& filter) {
     filter.allow({SCMP_SYS(pwrite64)});
-    filter.allow_if(SCMP_SYS(ioctl), {equals(1, FICLONERANGE)});
-    filter.allow_if(SCMP_SYS(ioctl), {equals(1, BLKZEROOUT)});
+    filter.allow_if(SCMP_SYS(ioctl), {SystemCallFilter::equals(1, FICLONERANGE)});
+    filter.allow_if(SCMP_SYS(ioctl), {SystemCallFilter::equals(1, BLKZEROOUT)});
 }
 
 // Its threads, its reports, and the pipes by which it finds out whether memory may be read.
-void allow_sanitizer(Filter& filter) {
+void allow_sanitizer(SystemCallFilter& filter) {
     filter.allow({SCMP_SYS(sigaltstack), SCMP_SYS(getrlimit), SCMP_SYS(prlimit64), SCMP_SYS(uname),
                   SCMP_SYS(getppid), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(getuid), SCMP_SYS(geteuid),
                   SCMP_SYS(mincore), SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(socketpair)});
@@ -193,7 +183,8 @@ void allow_sanitizer(Filter& filter) {
 }
 
 std::string filter_system_calls(const Powers& powers) {
-    Filter filter;
+    if (const int error = SystemCallFilter::why_not_granted(); error != 0) return std::strerror(error);
+    SystemCallFilter filter(SCMP_ACT_KILL_PROCESS);
     allow_memory(filter);
     allow_what_is_open(filter);
     allow_process(filter);
@@ -209,15 +200,39 @@ std::string filter_system_calls(const Powers& powers) {
 
 }  // namespace
 
-std::string confine(const Powers& powers, const std::vector<int>& keep) {
+Budget Budget::of_reader() {
+    const std::uint64_t memory = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                                 static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    return {std::max(memory / 2, gibibyte), 3600, 0};
+}
+
+Budget Budget::of_prober() { return {gibibyte / 4, 60, 0}; }
+
+// A thread reserves its stack, and the C library an arena for it. The slowest processors inflate and hash
+// some ten times as much in a second.
+Budget Budget::of_copier(std::uint64_t bytes, std::uint64_t file_bytes) {
+    constexpr std::uint64_t most_stack = 64 << 20;
+    constexpr std::uint64_t arena = 128 << 20;
+    struct rlimit stack = {};
+    ::getrlimit(RLIMIT_STACK, &stack);
+    const std::uint64_t threads = std::clamp(std::thread::hardware_concurrency(), 1U, 64U) + 4;
+    return {gibibyte + threads * (arena + std::min<std::uint64_t>(stack.rlim_cur, most_stack)),
+            600 + bytes / (2 << 20), file_bytes};
+}
+
+std::string confine(const Powers& powers, const Budget& budget, const std::vector<int>& keep) {
     end_when_crashing();
     silence_standard_streams();
     close_all_but(keep);
-    const struct rlimit no_core = {0, 0};
-    ::setrlimit(RLIMIT_CORE, &no_core);
+    SharedNumber::leave_all();
+    const std::optional<std::uint64_t> has = address_space();
+    const bool has_empty_root = ::geteuid() == 0 && enter_empty_root();
+    limit_resources(budget, has);
     if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) throw system_error("PR_SET_DUMPABLE", errno);
-    drop_capabilities();
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) throw system_error("PR_SET_NO_NEW_PRIVS", errno);
+    // A user namespace is the second choice: where they are forbidden, each attempt may be logged.
+    if (!close_file_system() && !has_empty_root) enter_empty_root();
+    drop_capabilities();
     confined = true;
     return filter_system_calls(powers);
 }

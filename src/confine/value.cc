@@ -32,10 +32,16 @@ std::size_t Decoder::count(std::size_t least_size, std::string_view what) {
 }
 
 std::string Decoder::text(std::size_t most) {
-    const std::size_t size = static_cast<std::size_t>(number(most, "the length of a text"));
-    if (size > most_left()) throw BadValue("a text goes on behind the end");
-    std::string text(size, '\0');
-    copy(text.data(), size);
+    std::uint64_t left = number(most, "the length of a text");
+    if (left > most_left()) throw BadValue("a text goes on behind the end");
+    std::string text;
+    while (left > 0) {
+        if (bytes_.empty() && !next_piece()) throw BadValue("it ends too early");
+        const std::size_t part = static_cast<std::size_t>(std::min<std::uint64_t>(left, bytes_.size()));
+        text.append(reinterpret_cast<const char*>(bytes_.data()), part);
+        bytes_ = bytes_.subspan(part);
+        left -= part;
+    }
     return text;
 }
 
@@ -60,16 +66,6 @@ bool Decoder::next_piece() {
     if (bytes_.size() > to_come_) throw BadValue("it has no end");
     to_come_ -= bytes_.size();
     return !bytes_.empty();
-}
-
-std::string harmless(std::string_view text, bool may_have_lines) {
-    std::string shown(text);
-    for (char& c : shown) {
-        const bool is_control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-        const bool is_layout = c == '\t' || (may_have_lines && c == '\n');
-        if (is_control && !is_layout) c = '?';
-    }
-    return shown;
 }
 
 }  // namespace vmdkdm

@@ -78,8 +78,9 @@ class Decoder {
         return static_cast<Integer>(number(std::numeric_limits<Integer>::max(), what));
     }
     bool flag() { return number(1, "a flag") == 1; }
-    /// The number of elements that follow, each of which takes at least `least_size` bytes. There are as many
-    /// as the bytes have room for, or as may still come: memory is reserved for those that are there only.
+    /// The number of elements that follow, each of which takes at least `least_size` bytes: at most as many
+    /// as the bytes have room for, or as may still come. They are only said to come, so nothing is reserved
+    /// for them: each is added when it is there.
     std::size_t count(std::size_t least_size, std::string_view what);
     std::string text(std::size_t most);
     template <class Record>
@@ -107,9 +108,5 @@ class Decoder {
     Source more_;
     std::uint64_t to_come_ = 0;  // at most, after those that are there
 };
-
-/// `text` for a terminal, whoever wrote it: control characters as `?`, but line ends where the text may have
-/// lines.
-std::string harmless(std::string_view text, bool may_have_lines = false);
 
 }  // namespace vmdkdm

@@ -26,7 +26,8 @@ void check_name_characters(std::string_view what, const std::string& text) {
 
 void check_name(const std::string& name, std::string_view how) {
     if (name.empty()) throw Error(ErrorKind::usage, "a device name must not be empty");
-    if (name == "." || name == ".." || name == "control")
+    // A '-' in front would be an option to lvm, and to whatever the user gives the name to.
+    if (name == "." || name == ".." || name == "control" || name.front() == '-')
         throw Error(ErrorKind::usage,
                     concat("'", name, "' cannot be a device name (choose another", how, ")"));
     if (name.size() > max_name_length)

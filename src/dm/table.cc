@@ -264,16 +264,21 @@ Table Table::parse(std::string_view text) {
     return Table(std::move(lines));
 }
 
-Table Table::bind(const std::vector<DeviceNumber>& numbers) const {
-    const auto resolve = [&numbers](LowerDevice& device) {
-        if (const auto* planned = std::get_if<PlannedDevice>(&device)) device = numbers.at(planned->index);
+Table Table::bind(const std::vector<DevicePlace>& places) const {
+    const auto resolve = [&places](LowerDevice& device) {
+        const auto* planned = std::get_if<PlannedDevice>(&device);
+        if (planned == nullptr) return Sectors(0);
+        const DevicePlace& place = places.at(planned->index);
+        device = place.device;
+        return place.start;
     };
+    const auto resolve_linear = [&resolve](LinearTarget& linear) { linear.offset += resolve(linear.device); };
     TableLines bound;
     bound.reserve(lines_.size());
     for (TableLine line : lines_) {
-        std::visit(Overloaded{[&](LinearTarget& linear) { resolve(linear.device); },  //
+        std::visit(Overloaded{resolve_linear,
                               [&](StripedTarget& striped) {
-                                  for (LinearTarget& stripe : striped.stripes) resolve(stripe.device);
+                                  for (LinearTarget& stripe : striped.stripes) resolve_linear(stripe);
                               },
                               [](ZeroTarget&) {}, [](ErrorTarget&) {},
                               [&](SnapshotTarget& snapshot) {

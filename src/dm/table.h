@@ -32,6 +32,13 @@ struct PlannedDevice {
     friend bool operator==(const PlannedDevice&, const PlannedDevice&) = default;
 };
 
+/// Where something begins: in the device with that number, so many sectors from its start.
+struct DevicePlace {
+    DeviceNumber device;
+    Sectors start;
+    friend bool operator==(const DevicePlace&, const DevicePlace&) = default;
+};
+
 /// What lies below a target. A table goes to the kernel only when all of them are numbers.
 using LowerDevice = std::variant<DeviceNumber, PlannedDevice>;
 
@@ -214,8 +221,9 @@ class Table {
     const TableLines& lines() const { return lines_; }
     Sectors length() const { return lines_.end_of_last(); }
 
-    /// The same table with every planned device replaced by `numbers[index]`.
-    Table bind(const std::vector<DeviceNumber>& numbers) const;
+    /// The same table with every planned device replaced by `places[index]`. Below a snapshot is a whole
+    /// device: its place starts at 0.
+    Table bind(const std::vector<DevicePlace>& places) const;
 
     /// Lines as the kernel and dmsetup take them, separated by `separator`.
     std::string print(const DeviceNamer& namer, std::string_view separator = "\n") const;

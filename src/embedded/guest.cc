@@ -23,6 +23,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/escaped.h"
 #include "base/unique_fd.h"
 #include "embedded/lines.h"
 
@@ -135,7 +136,7 @@ pid_t fork_child(const std::function<int()>& body) {
     try {
         status = body();
     } catch (const std::exception& error) {
-        write_all(STDERR_FILENO, concat("vmdk-dm: ", error.what(), "\n"));
+        write_all(STDERR_FILENO, concat("vmdk-dm: ", escaped(error.what()), "\n"));
     }
     std::fflush(nullptr);
     ::_exit(status);
@@ -357,7 +358,7 @@ int execute(const std::vector<std::string>& words, const std::vector<std::string
     ::execvpe(word_pointers[0], word_pointers.data(), variables.data());
     const int error = errno;
     write_all(STDERR_FILENO,
-              concat("vmdk-dm: cannot run '", words.front(), "': ", std::strerror(error), "\n"));
+              concat("vmdk-dm: cannot run '", escaped(words.front()), "': ", std::strerror(error), "\n"));
     return error == ENOENT ? 127 : 126;
 }
 

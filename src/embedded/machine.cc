@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -18,10 +19,11 @@
 #include <memory>
 #include <thread>
 
+#include "base/close_on_exec.h"
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/escaped.h"
 #include "base/unique_fd.h"
-#include "embedded/escaped.h"
 #include "embedded/lines.h"
 #include "embedded/own_cpu.h"
 #include "embedded/terminal.h"
@@ -141,6 +143,12 @@ std::vector<std::string> all_words(const Sandbox& sandbox) {
     return words;
 }
 
+// For an empty one: what the caller keeps in his is not for the sandbox. Kernels may have no keyrings at all.
+void leave_session_keyring() {
+    constexpr int join_session_keyring = 1;
+    ::syscall(SYS_keyctl, join_session_keyring, nullptr);
+}
+
 // In the child: never returns.
 [[noreturn]] void become_sandbox(const Sandbox& sandbox, const std::vector<char*>& words, const Pipes& pipes,
                                  const Signals& signals, const OwnCpu& cpu, pid_t parent) {
@@ -156,11 +164,13 @@ std::vector<std::string> all_words(const Sandbox& sandbox) {
     ::dup2(pipes.errors.write.get(), errors_fd);
     ::dup2(pipes.words.write.get(), words_fd);
     ::dup2(pipes.input.read.get(), input_fd);
-    for (int other = input_fd + 1; other < first_free_fd; ++other) ::close(other);
+    close_on_exec_from(input_fd + 1);
+    leave_session_keyring();
     for (const Visible& visible : sandbox.visible)
         if (visible.descriptor) ::fcntl(*visible.descriptor, F_SETFD, 0);
     ::fcntl(sandbox.program, F_SETFD, 0);
     ::fcntl(sandbox.job, F_SETFD, 0);
+    if (sandbox.filter >= 0) ::fcntl(sandbox.filter, F_SETFD, 0);
     ::execvp(words[0], words.data());
     ::_exit(127);
 }
@@ -336,11 +346,18 @@ class Conversation {
         return number;
     }
 
-    void read_errors() { write_all(STDERR_FILENO, read_some(pipes_.errors.read)); }
+    void read_errors() {
+        const std::string text = read_some(pipes_.errors.read);
+        if (machine_.exact_errors)
+            write_all(STDERR_FILENO, text);
+        else
+            write_all(STDERR_FILENO, pipes_.errors.read ? errors_.more(text) : errors_.rest());
+    }
 
     void read_log() {
         const std::string text = read_some(pipes_.log.read);
-        if (machine_.show_console) write_all(STDERR_FILENO, escaped_lines(text));
+        if (machine_.show_console)
+            write_all(STDERR_FILENO, pipes_.log.read ? console_.more(text) : console_.rest());
         log_ += text;
         if (log_.size() > 2 * kept_log) log_.erase(0, log_.size() - kept_log);
     }
@@ -383,6 +400,8 @@ class Conversation {
     const SandboxProcess& process_;
     std::optional<Clock::time_point> deadline_;
     std::unique_ptr<RawTerminal> terminal_;
+    LineEscaper errors_;
+    LineEscaper console_;
     std::string words_;
     std::string log_;
     std::string to_send_;
@@ -415,13 +434,17 @@ void check_installed() {
 }
 
 // Up to a panic: what follows that is for the kernel's developers.
-std::string_view last_lines(std::string_view text, unsigned count) {
+std::vector<std::string> last_lines(std::string_view text, std::size_t count) {
     if (const std::size_t panic = text.find("Kernel panic"); panic != std::string_view::npos)
-        text = text.substr(0, text.find('\n', panic) + 1);
-    std::size_t begin = text.size();
-    for (unsigned i = 0; i <= count && begin != std::string_view::npos && begin > 0; ++i)
-        begin = text.rfind('\n', begin - 1);
-    return begin == std::string_view::npos || begin == 0 ? text : text.substr(begin + 1);
+        text = text.substr(0, text.find('\n', panic));
+    std::vector<std::string> lines;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        lines.emplace_back(text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    lines.erase(lines.begin(), lines.end() - static_cast<std::ptrdiff_t>(std::min(count, lines.size())));
+    return lines;
 }
 
 // Bubblewrap's words come first in the log, as the kernel never started.
@@ -429,16 +452,16 @@ std::string_view last_lines(std::string_view text, unsigned count) {
     const std::string log = escaped_lines(talk.log());
     if (log.starts_with("bwrap: ")) {
         const std::string words = log.substr(0, log.find('\n'));
-        throw Error(ErrorKind::system,
-                    concat("the sandbox cannot be made: ", words,
-                           "\nIt needs user namespaces, which a system may forbid to users: see 'sysctl "
-                           "user.max_user_namespaces kernel.unprivileged_userns_clone "
-                           "kernel.apparmor_restrict_unprivileged_userns', and in a container its seccomp "
-                           "profile"));
+        throw Error(
+            ErrorKind::system, concat("the sandbox cannot be made: ", words),
+            {"It needs user namespaces, which a system may forbid to users: see 'sysctl "
+             "user.max_user_namespaces kernel.unprivileged_userns_clone "
+             "kernel.apparmor_restrict_unprivileged_userns', and in a container its seccomp profile"});
     }
+    std::vector<std::string> lines = last_lines(log, 12);
+    lines.emplace_back("(--console shows all, --mem gives it more memory)");
     throw Error(ErrorKind::system,
-                concat("the embedded kernel stopped before its work was done; its last messages:\n",
-                       last_lines(log, 12), "(--console shows all, --mem gives it more memory)"));
+                "the embedded kernel stopped before its work was done; its last messages:", lines);
 }
 
 [[noreturn]] void die_of(int signal, const Signals& signals) {
@@ -450,14 +473,20 @@ std::string_view last_lines(std::string_view text, unsigned count) {
 
 }  // namespace
 
-void copy_to_standard_output(int descriptor) {
+void copy_to_standard_output(int descriptor, bool exact) {
     std::vector<char> buffer(1 << 18);
+    LineEscaper escaper;
     for (;;) {
         const ssize_t got = ::read(descriptor, buffer.data(), buffer.size());
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return;
-        write_all(STDOUT_FILENO, {buffer.data(), static_cast<std::size_t>(got)});
+        if (got <= 0) break;
+        const std::string_view piece(buffer.data(), static_cast<std::size_t>(got));
+        if (exact)
+            write_all(STDOUT_FILENO, piece);
+        else
+            write_all(STDOUT_FILENO, escaper.more(piece));
     }
+    write_all(STDOUT_FILENO, escaper.rest());
 }
 
 int run_machine(const Machine& machine) {

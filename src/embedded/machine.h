@@ -15,7 +15,9 @@ struct Machine {
     Sandbox sandbox;
     bool terminal = false;  ///< standard input is one, and goes in as it is
     bool takes_input = true;
-    bool show_console = false;  ///< the kernel's own messages go to standard error
+    bool show_console = false;  ///< the kernel's own messages go to standard error, escaped
+    /// What runs inside says on standard error goes to ours as it is, else escaped.
+    bool exact_errors = false;
     std::optional<std::chrono::seconds> timeout;
     /// Reads standard output of what runs inside, to its end; in a thread of its own.
     std::function<void(int descriptor)> take_output;
@@ -29,7 +31,7 @@ inline constexpr int status_time_is_up = 124;
 /// take_output threw.
 int run_machine(const Machine& machine);
 
-/// Copies all there is to our own standard output. Throws Error (system).
-void copy_to_standard_output(int descriptor);
+/// Copies all there is to our own standard output, as it is or escaped. Throws Error (system).
+void copy_to_standard_output(int descriptor, bool exact);
 
 }  // namespace vmdkdm

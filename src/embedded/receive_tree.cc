@@ -13,8 +13,8 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/human_size.h"
 #include "base/unique_fd.h"
-#include "embedded/escaped.h"
 
 namespace vmdkdm {
 namespace {
@@ -23,6 +23,12 @@ namespace {
 bool is_final(int error) {
     return error == ENOSPC || error == EDQUOT || error == EROFS || error == EIO || error == EMFILE;
 }
+
+// What file systems give a file at least, and what its holes are made of.
+constexpr std::uint64_t block_size = 4096;
+constexpr std::uint64_t no_block = ~std::uint64_t{0};
+
+constexpr std::string_view what_stays = "; what has been copied stays";
 
 mode_t current_umask() {
     const mode_t mask = ::umask(0);
@@ -126,18 +132,23 @@ class Receiver {
   private:
     struct Directory {
         UniqueFd fd;  // none: it could not be made, and nothing in it is
-        std::string name;
         mode_t mode = 0;
         Times modified;
         bool joined = false;
+        std::string shown;  // its path, for messages
     };
 
     int here() const { return stack_.empty() ? options_.directory : stack_.back().fd.get(); }
     std::string name_of(const std::string& name) const { return stack_.empty() ? options_.name : name; }
     std::string path_of(const std::string& name) const {
-        std::string path = escaped(options_.as_given);
-        for (std::size_t i = 1; i < stack_.size(); ++i) path += concat("/", escaped(stack_[i].name));
-        return stack_.empty() ? path : concat(path, "/", escaped(name));
+        if (stack_.empty()) return options_.as_given;
+        return shortened(concat(stack_.back().shown, "/", name));
+    }
+    // The deepest paths have a megabyte, and there may be a million.
+    static std::string shortened(const std::string& path) {
+        constexpr std::size_t end = 1000;
+        return path.size() <= 3 * end ? path
+                                      : concat(path.substr(0, end), " ... ", path.substr(path.size() - end));
     }
 
     void check_between_files() const {
@@ -146,10 +157,22 @@ class Receiver {
     void check_in_file() const {
         if (!in_file_) throw Error(ErrorKind::format, "content outside a file");
     }
+    // Before each name.
     void check_top() {
         check_between_files();
         if (stack_.empty() && top_seen_) throw Error(ErrorKind::format, "a second tree");
         top_seen_ = true;
+        if (++names_ > options_.most_names)
+            throw Error(ErrorKind::refused,
+                        concat("'", options_.as_given, "': the copy would have more than ",
+                               options_.most_names, " files and directories (see --max-files)", what_stays));
+    }
+    void take_blocks(std::uint64_t count) {
+        blocks_ += count;
+        if (blocks_ > options_.most_bytes / block_size)
+            throw Error(ErrorKind::refused,
+                        concat("'", options_.as_given, "': the copy would take more than ",
+                               human_size(Bytes(options_.most_bytes)), " (see --max-size)", what_stays));
     }
 
     void leave_out(const std::string& path, std::string_view why) { tell_(concat("'", path, "': ", why)); }
@@ -174,6 +197,9 @@ class Receiver {
     std::string file_path_;
     bool in_file_ = false;
     bool top_seen_ = false;
+    std::uint64_t names_ = 0;
+    std::uint64_t blocks_ = 0;
+    std::uint64_t last_block_ = no_block;  // of the file, that was written to
     Received received_;
 };
 
@@ -190,9 +216,10 @@ bool Receiver::operator()(const EnterDirectory& record) {
     check_top();
     if (stack_.size() > deepest_tree) throw Error(ErrorKind::format, "a tree without end");
     const std::string name = name_of(record.name);
-    Directory directory{UniqueFd(), name, record.mode, record.modified};
+    const std::string path = path_of(name);
+    Directory directory{UniqueFd(), record.mode, record.modified, false, path};
     if (here() >= 0) {
-        const std::string path = path_of(name);
+        take_blocks(1);
         const int made = ::mkdirat(here(), name.c_str(), 0700) == 0 ? 0 : errno;
         directory.joined = made == EEXIST && options_.replace;
         if (made == 0 || directory.joined)
@@ -226,10 +253,12 @@ bool Receiver::operator()(const LeaveDirectory&) {
 bool Receiver::operator()(const FileBegin& record) {
     check_top();
     in_file_ = true;
+    last_block_ = no_block;
     begin_ = record;
     begin_.name = name_of(record.name);
     file_path_ = path_of(begin_.name);
     if (here() < 0 || !has_room(begin_.name, file_path_)) return true;
+    take_blocks(1);
     file_.emplace(here());
     if (file_->fd() >= 0) return true;
     const int error = errno;
@@ -240,8 +269,13 @@ bool Receiver::operator()(const FileBegin& record) {
 
 bool Receiver::operator()(const FileBytes& record) {
     check_in_file();
+    if (record.bytes.empty()) throw Error(ErrorKind::format, "content without a byte");
     if (!file_) return true;
     if (record.offset > std::uint64_t{1} << 62) throw Error(ErrorKind::format, "content beyond all files");
+    const std::uint64_t first = record.offset / block_size;
+    const std::uint64_t last = (record.offset + record.bytes.size() - 1) / block_size;
+    take_blocks(last - first + (first == last_block_ ? 0 : 1));
+    last_block_ = last;
     for (std::size_t done = 0; done < record.bytes.size();) {
         const ssize_t written = ::pwrite(file_->fd(), record.bytes.data() + done, record.bytes.size() - done,
                                          static_cast<off_t>(record.offset + done));
@@ -289,6 +323,7 @@ bool Receiver::operator()(const SymbolicLink& record) {
     const std::string name = name_of(record.name);
     const std::string path = path_of(name);
     if (here() < 0 || !has_room(name, path)) return true;
+    take_blocks(1);
     const std::string first = options_.replace ? passing_name() : name;
     bool made = ::symlinkat(record.target.c_str(), here(), first.c_str()) == 0;
     if (made && options_.replace && !rename_to(here(), first, name, true)) {

@@ -69,6 +69,8 @@ std::vector<std::string> bwrap_words(const Sandbox& sandbox) {
     Words words;
     words.add("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL",
               "--clearenv");
+    if (sandbox.may_disable_userns) words.add("--disable-userns");
+    if (sandbox.filter >= 0) words.add("--seccomp", sandbox.filter);
     // Root is somebody else inside. Its files it may still open where they are visible, by the name of its
     // own.
     if (::geteuid() == 0) words.add("--uid", 65534, "--gid", 65534);

@@ -25,6 +25,8 @@ struct Sandbox {
     std::vector<std::string> directories;  ///< empty, when nothing is seen in them
     int program = -1;                      ///< descriptor of our own program
     int job = -1;                          ///< descriptor of the text of the job
+    int filter = -1;                       ///< descriptor of a seccomp program; -1: there is none
+    bool may_disable_userns = false;       ///< this bubblewrap knows --disable-userns, and may use it here
     Bytes memory;                          ///< of the embedded kernel
 };
 
@@ -32,8 +34,8 @@ struct Sandbox {
 const std::vector<std::string>& covered_directories();
 
 /// The words of bubblewrap's command line up to the "--". Namespaces of its own of every kind, so no network;
-/// no capabilities; no /proc, and of /dev only null; killed when we die. To be seen are /usr, a few files of
-/// /etc, and what `sandbox` says.
+/// no capabilities, no further user namespaces; no /proc, and of /dev only null; killed when we die. To be
+/// seen are /usr, a few files of /etc, and what `sandbox` says.
 std::vector<std::string> bwrap_words(const Sandbox& sandbox);
 
 /// The words of User-Mode Linux's. Its root is what the sandbox shows, process 1 our own program.

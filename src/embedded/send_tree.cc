@@ -16,7 +16,6 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
-#include "embedded/escaped.h"
 #include "embedded/tree_stream.h"
 
 namespace vmdkdm {
@@ -178,7 +177,7 @@ UniqueFd open_in_root(int root, const std::string& path, const std::string& for_
     how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
     how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
     UniqueFd opened(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
-    if (!opened) throw system_error(concat("'", escaped(for_message), "' of the image"), errno);
+    if (!opened) throw system_error(concat("'", for_message, "' of the image"), errno);
     return opened;
 }
 
@@ -196,7 +195,7 @@ void send_tree(const std::string& root, const std::string& path, int descriptor)
     const UniqueFd directory = open_in_root(top.get(), nameless ? path : concat("/", parent), path);
     struct stat facts = {};
     if (::fstatat(directory.get(), nameless ? "." : name.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0)
-        throw system_error(concat("'", escaped(path), "' of the image"), errno);
+        throw system_error(concat("'", path, "' of the image"), errno);
 
     Sender sender(descriptor);
     if (nameless)

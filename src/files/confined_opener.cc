@@ -110,6 +110,14 @@ UniqueFd locate(const std::string& path) {
     return located;
 }
 
+// The path of a pipe, such as /dev/stdin or a process substitution, leads nowhere when it is resolved.
+void refuse_pipe(const std::string& path) {
+    struct stat status = {};
+    if (::stat(path.c_str(), &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)))
+        throw Error(ErrorKind::refused,
+                    "it is a pipe, and an image is read in any order: save it as a file first");
+}
+
 bool is_block_device(const UniqueFd& located) {
     struct stat status = {};
     return ::fstat(located.get(), &status) == 0 && S_ISBLK(status.st_mode);
@@ -159,6 +167,7 @@ std::optional<UniqueFd> ConfinedOpener::locate_below(const std::string& root, co
 }
 
 FilePtr ConfinedOpener::open_image(const std::string& path) {
+    refuse_pipe(path);
     const std::string real = real_path(path);
     image_roots_.push_back({directory_of(real), directory_of(normal_absolute(path))});
     const fs::path name = fs::path(real).filename();

@@ -2,6 +2,7 @@
 // by a descriptor that stays open, so that what was checked is what is mapped; tests and fuzzers use memory.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +35,14 @@ class File {
 
     /// Fills `out` from `offset`. Throws Error (format) past the end of the file, (system) when a read fails.
     virtual void read_at(Bytes offset, std::span<std::byte> out) const = 0;
+
+    /// The first stretch at or behind `offset` in which anything is stored; empty at the end of the file when
+    /// there is none. What lies between is a hole, all zeros. Where that cannot be told, all is stored.
+    struct Stretch {
+        Bytes start;
+        Bytes end;
+    };
+    virtual Stretch stored_from(Bytes offset) const { return {std::min(offset, size()), size()}; }
 
     /// The open descriptor (read-only), or -1 for a file in memory.
     virtual int fd() const = 0;

@@ -19,6 +19,7 @@ class RealFile : public File {
     Bytes size() const override { return size_; }
     int fd() const override { return fd_.get(); }
     void read_at(Bytes offset, std::span<std::byte> out) const override;
+    Stretch stored_from(Bytes offset) const override;
 
   private:
     std::string path_;

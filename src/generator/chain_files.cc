@@ -14,6 +14,7 @@
 
 #include "base/unique_fd.h"
 #include "files/confined_opener.h"
+#include "reader/confined_reader.h"
 #include "vmdk/image_chain.h"
 
 namespace vmdkdm {
@@ -27,7 +28,7 @@ constexpr std::size_t max_answer = 1 << 20;
 // Processes that read at the same time.
 constexpr std::size_t max_readers = 64;
 
-// In the process that reads
+// In the process that opens files for the one that reads
 // ------------------------------------------------------------------------------------------------
 
 // Passes everything on to another FileOpener and writes down what was asked for. A file that is not there is
@@ -90,6 +91,18 @@ unsigned layer_of(const TabEntry& entry) {
     return layer;
 }
 
+// In a confined child: what is asked for on the way is all that is wanted.
+void ask_for_files(const std::string& path, FileOpener& asking, const ChainRules& rules) {
+    std::vector<std::string> notes;
+    const PartialChain partial = read_partial_chain(read_image(path, asking), asking, rules, notes);
+    for (const Image& image : partial.chain.images)
+        for (const ExtentDescriptor& extent : image.descriptor.extents) try {
+                if (!extent.file_name.empty()) open_extent_file(image, extent, asking, notes);
+            } catch (const Error&) {
+                // Told already, if it is a matter of where it lies.
+            }
+}
+
 void tell_files(const TabEntry& entry, int out) {
     OpenRules rules;
     rules.allow_paths = directories(entry.values("allow-path"));
@@ -99,19 +112,16 @@ void tell_files(const TabEntry& entry, int out) {
     ConfinedOpener confined(rules);
     TellingOpener opener(confined, out);
 
-    std::vector<std::string> notes;
     const ChainRules chain_rules{{}, search_dirs, true, layer_of(entry)};
-    const PartialChain partial =
-        read_partial_chain(read_image(entry.image.path, opener), opener, chain_rules, notes);
-    for (const Image& image : partial.chain.images)
-        for (const ExtentDescriptor& extent : image.descriptor.extents) try {
-                if (!extent.file_name.empty()) open_extent_file(image, extent, opener);
-            } catch (const Error&) {
-                // Told already, if it is a matter of where it lies.
-            }
+    Reading reading{entry.image.path, opener};
+    reading.read = [&](FileOpener& asking, ParentLink&, Encoder&) {
+        ask_for_files(entry.image.path, asking, chain_rules);
+    };
+    reading.decode = [](Decoder&, const std::vector<FilePtr>&) {};
+    read_confined(reading);
 }
 
-[[noreturn]] void read_and_exit(const TabEntry& entry, int out) {
+[[noreturn]] void tell_and_exit(const TabEntry& entry, int out) {
     try {
         tell_files(entry, out);
     } catch (const std::exception&) {
@@ -131,7 +141,7 @@ class Reader {
         UniqueFd write_end(ends[1]);
         in_.reset(ends[0]);
         process_ = ::fork();
-        if (process_ == 0) read_and_exit(entry, write_end.get());
+        if (process_ == 0) tell_and_exit(entry, write_end.get());
     }
     Reader(Reader&&) = delete;
     // A process that hangs in the kernel dies when that lets it, without us.

@@ -18,9 +18,9 @@ struct ReadingTime {
 
 /// Absolute paths by the name of the entry, for entries without a device: real paths of files that are there,
 /// and of those that are not where they were looked for. Only descriptors are read, never what is behind
-/// them, and nothing is opened that attach would not open. Each image is read by a process of its own, which
-/// is given up when the time is over: its file system may hang. What was found by then counts. Never throws
-/// for an image.
+/// them, in confined children, and nothing is opened that attach would not open. Each image has a process of
+/// its own that opens its files and is given up when the time is over: its file system may hang. What was
+/// found by then counts. Never throws for an image.
 std::map<std::string, std::vector<std::string>> find_chain_files(const std::vector<TabEntry>& entries,
                                                                  const ReadingTime& time = {});
 

@@ -13,6 +13,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/escaped.h"
 #include "base/unique_fd.h"
 #include "generator/chain_files.h"
 #include "units/units.h"
@@ -26,12 +27,13 @@ namespace fs = std::filesystem;
 // first line of a message: the others show the line of the table and a caret.
 void complain(const std::string& message) {
     if (std::getenv("SYSTEMD_SCOPE") == nullptr) {
-        std::cerr << "vmdk-dm-generator: " << message << "\n";
+        std::cerr << "vmdk-dm-generator: " << escaped_lines(message) << "\n";
         return;
     }
     const UniqueFd log(::open("/dev/kmsg", O_WRONLY | O_CLOEXEC | O_NOCTTY));
     // <27>: an error of a daemon.
-    const std::string record = concat("<27>vmdk-dm-generator: ", message.substr(0, message.find('\n')), "\n");
+    const std::string record =
+        concat("<27>vmdk-dm-generator: ", escaped(message.substr(0, message.find('\n'))), "\n");
     if (log && ::write(log.get(), record.data(), record.size()) < 0) return;
 }
 

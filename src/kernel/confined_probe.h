@@ -30,6 +30,7 @@ auto probe_confined(const ProbeTask& task, Decode&& decode) {
     const ProbePtr probe = open_probe(task);
     ConfinedTask confined;
     confined.worker = "the prober";
+    confined.budget = Budget::of_prober();
     confined.keep = {task.fd};
     confined.work = [&](ParentLink&, Encoder& value) { task.probe(probe.get(), value); };
     return value_of_confined(confined, decode);
@@ -37,8 +38,5 @@ auto probe_confined(const ProbeTask& task, Decode&& decode) {
 
 /// What the probe says of `name`; empty when it says nothing.
 std::string probed_value(blkid_probe probe, const char* name);
-
-/// At most so many bytes of a text that libblkid found are believed.
-inline constexpr std::size_t max_probed_text = 4096;
 
 }  // namespace vmdkdm

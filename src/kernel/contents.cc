@@ -10,11 +10,10 @@
 #include "base/error.h"
 #include "kernel/confined_probe.h"
 #include "kernel/linux_kernel.h"
+#include "kernel/probe_value.h"
 
 namespace vmdkdm {
 namespace {
-
-enum class Found : std::uint64_t { nothing, content, ambiguous, unreadable };
 
 constexpr const char* values[] = {"TYPE", "USAGE", "LABEL", "UUID", "VERSION"};
 
@@ -53,19 +52,6 @@ void encode_content(blkid_probe probe, Encoder& to) {
     to.number(static_cast<std::uint64_t>(found));
     if (found != Found::content) return;
     for (const char* const name : values) to.text(probed_value(probe, name));
-}
-
-std::optional<VolumeContent> decode_content(Decoder& from) {
-    const auto found =
-        static_cast<Found>(from.number(static_cast<std::uint64_t>(Found::unreadable), "what was found"));
-    if (found == Found::nothing) return std::nullopt;
-    if (found == Found::ambiguous) return VolumeContent{ambiguous_content, "", "", "", ""};
-    if (found == Found::unreadable) return VolumeContent{unreadable_content, "", "", "", ""};
-    VolumeContent content;
-    for (std::string* const value :
-         {&content.type, &content.usage, &content.label, &content.uuid, &content.version})
-        *value = harmless(from.text(max_probed_text));
-    return content;
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <libudev.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -182,14 +181,6 @@ UniqueFd open_by_number(DeviceNumber device) {
     return fd;
 }
 
-// Memory that a child has in common with us.
-std::uint32_t* shared_number() {
-    void* const page =
-        ::mmap(nullptr, sizeof(std::uint32_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) throw system_error("mmap", errno);
-    return new (page) std::uint32_t(0);
-}
-
 // Once it has, the cookie is no more.
 bool has_completed(std::uint32_t cookie) {
     int ready = 0;
@@ -208,8 +199,7 @@ std::string give_up_on_udev(std::uint32_t cookie, const std::vector<std::string>
 
 }  // namespace
 
-LinuxKernel::LinuxKernel(UdevUse udev)
-    : with_udev_(udev == UdevUse::automatic && udevd_runs()), cookie_(shared_number()) {
+LinuxKernel::LinuxKernel(UdevUse udev) : with_udev_(udev == UdevUse::automatic && udevd_runs()) {
     if (with_udev_ && ::dm_udev_get_sync_support() == 0) with_udev_ = false;
     // Without udev no cookie is waited for, and libdevmapper makes and removes the nodes in /dev/mapper
     // itself.
@@ -219,7 +209,6 @@ LinuxKernel::LinuxKernel(UdevUse udev)
 LinuxKernel::~LinuxKernel() {
     settle();
     ::dm_lib_release();
-    ::munmap(cookie_, sizeof *cookie_);
 }
 
 DeviceNumber LinuxKernel::create_device(const std::string& name, const std::string& uuid) {
@@ -240,7 +229,8 @@ void LinuxKernel::remove_when_unused(const std::string& name) {
     task.check(::dm_task_deferred_remove(task.get()));
     // Without a cookie libdevmapper would take the node away at once. It completes the cookie itself when the
     // device is in use and no event comes.
-    if (with_udev_) task.check(::dm_task_set_cookie(task.get(), cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+    if (with_udev_)
+        task.check(::dm_task_set_cookie(task.get(), cookie_.get(), DM_UDEV_DISABLE_LIBRARY_FALLBACK));
     task.run();
 }
 
@@ -275,7 +265,7 @@ void LinuxKernel::resume_device(const std::string& name, DeviceRole role) {
     const std::uint16_t nodes = with_udev_
                                     ? DM_UDEV_DISABLE_LIBRARY_FALLBACK
                                     : DM_UDEV_DISABLE_DM_RULES_FLAG | DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG;
-    task.check(::dm_task_set_cookie(task.get(), cookie_, udev_flags(role) | nodes));
+    task.check(::dm_task_set_cookie(task.get(), cookie_.get(), udev_flags(role) | nodes));
     if (with_udev_) awaited_nodes_.push_back(name);
     task.run();
     if (!with_udev_) ::dm_task_update_nodes();
@@ -290,7 +280,7 @@ void LinuxKernel::set_read_ahead(const HeldDevice& device, Sectors distance) {
 void LinuxKernel::remove_device(const std::string& name) {
     DmTask task(DM_DEVICE_REMOVE, "remove", name);
     if (with_udev_) {
-        task.check(::dm_task_set_cookie(task.get(), cookie_, DM_UDEV_DISABLE_LIBRARY_FALLBACK));
+        task.check(::dm_task_set_cookie(task.get(), cookie_.get(), DM_UDEV_DISABLE_LIBRARY_FALLBACK));
         awaited_nodes_.push_back(name);
     }
     task.run();

@@ -47,7 +47,7 @@ struct LoopInfo {
     bool read_only = false;
     bool direct_io = false;
     bool autoclear = false;
-    /// What the device shows beyond the end that its file has by now. The kernel reads zeros there.
+    /// What the device shows beyond the end that its file has by now.
     Bytes missing = Bytes(0);
 };
 
@@ -173,6 +173,9 @@ class Kernel {
 
     /// Whether udev makes the nodes and is waited for.
     virtual bool waits_for_udev() const = 0;
+    /// Where udev is not waited for: whether one may hear of what is made here all the same, such as that of
+    /// the machine around a container.
+    virtual bool may_be_overheard() = 0;
     /// "/dev/mapper/NAME"
     virtual std::string device_path(const std::string& name) = 0;
 

@@ -1,9 +1,10 @@
 // The Kernel interface on Linux 5.8 or newer. The only code of the project that includes libdevmapper,
 // libblkid and libudev; one file a subsystem: loops.cc, loop_events.cc, device_mapper.cc, partitions.cc,
-// contents.cc, above.cc, holders.cc; side_by_side.cc.
+// contents.cc, above.cc, holders.cc, overhearing.cc; side_by_side.cc.
 #pragma once
 
 #include "base/unique_fd.h"
+#include "confine/shared_number.h"
 #include "kernel/kernel.h"
 
 namespace vmdkdm {
@@ -56,6 +57,7 @@ class LinuxKernel : public Kernel {
     std::vector<Holder> writers(const File& file) override;
 
     bool waits_for_udev() const override { return with_udev_; }
+    bool may_be_overheard() override;
     std::string device_path(const std::string& name) override;
     void pause_ms(unsigned milliseconds) override;
     void throw_if_interrupted() override;
@@ -67,7 +69,7 @@ class LinuxKernel : public Kernel {
     bool with_udev_;
     // Of the events that settle() waits for; 0 = none. In memory that a child shares: a guard that outlives
     // us ends the wait in our stead, and the semaphore with it.
-    std::uint32_t* cookie_;
+    SharedNumber cookie_;
     UniqueFd loop_control_;                    // once a loop was asked for
     std::unique_ptr<LoopEvents> loop_events_;  // from then on until settle(), where udev is waited for
     std::vector<std::string> awaited_nodes_;   // devices whose nodes udev was asked to make or remove

@@ -1,16 +1,15 @@
 // Partition tables, by libblkid in user space: the kernel's own parser never sees the foreign table.
 #include <blkid/blkid.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <iomanip>
-#include <set>
 #include <sstream>
 
 #include "base/concat.h"
 #include "base/error.h"
 #include "kernel/confined_probe.h"
 #include "kernel/linux_kernel.h"
+#include "kernel/probe_value.h"
 #include "kernel/target_device.h"
 
 namespace vmdkdm {
@@ -46,35 +45,6 @@ void encode_partitions(blkid_probe probe, Encoder& to) {
     }
 }
 
-// Where they lie, and whether that is on the disk, is for the caller to see.
-Partition decode_partition(Decoder& from) {
-    Partition partition;
-    partition.number = from.integer<unsigned>("the number of a partition");
-    // libblkid counts in 512 bytes whatever the logical sector is.
-    partition.start = Sectors(from.number());
-    partition.size = Sectors(from.number());
-    partition.extended = from.flag();
-    partition.type = harmless(from.text(max_probed_text));
-    partition.label = harmless(from.text(max_probed_text));
-    partition.uuid = harmless(from.text(max_probed_text));
-    return partition;
-}
-
-PartitionTable decode_partitions(Decoder& from) {
-    const bool is_unreadable = from.flag();
-    std::vector<Partition> partitions;
-    std::set<unsigned> numbers;
-    for (std::size_t left = from.count(7 * sizeof(std::uint64_t), "the number of partitions"); left > 0;
-         --left) {
-        partitions.push_back(decode_partition(from));
-        if (!numbers.insert(partitions.back().number).second)
-            throw BadValue("two partitions have one number");
-    }
-    std::sort(partitions.begin(), partitions.end(),
-              [](const Partition& a, const Partition& b) { return a.number < b.number; });
-    return {std::move(partitions), is_unreadable ? system_error("", EIO).what() : ""};
-}
-
 std::string signature_of(blkid_probe probe) {
     ::blkid_probe_enable_superblocks(probe, 1);
     ::blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE);
@@ -98,7 +68,7 @@ PartitionTable LinuxKernel::probe_partitions(const HeldDevice& disk, std::uint32
 std::string signature_on(int fd) {
     const auto encode = [](blkid_probe probe, Encoder& to) { to.text(signature_of(probe)); };
     return probe_confined({fd, 0, "the device", encode},
-                          [](Decoder& from) { return harmless(from.text(max_probed_text)); });
+                          [](Decoder& from) { return from.text(max_probed_text); });
 }
 
 }  // namespace vmdkdm

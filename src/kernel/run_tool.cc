@@ -1,20 +1,20 @@
 #include "kernel/run_tool.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 
+#include "base/close_on_exec.h"
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -23,6 +23,9 @@ namespace vmdkdm {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// What a program says of an image may be as long as the image's maker wants.
+constexpr std::size_t max_output = 64 << 20;
 
 struct Pipe {
     UniqueFd read;
@@ -82,8 +85,7 @@ bool hide_directory(const std::string& directory, const std::string& file) {
     ::dup2(nothing, STDIN_FILENO);
     ::dup2(output.write.get(), STDOUT_FILENO);
     ::dup2(errors.write.get(), STDERR_FILENO);
-    // What we inherited ourselves; before Linux 5.11 the program gets it too.
-    ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+    close_on_exec_from(STDERR_FILENO + 1);
     if (call.private_directory.empty() || hide_directory(call.private_directory, call.private_file))
         exec(words, environment);
     const int error = errno;
@@ -100,17 +102,23 @@ bool read_some(const UniqueFd& from, std::string& text) {
     return got > 0;
 }
 
-// False when the time is up.
+// False when the time is up, or when it is too much.
 bool read_both(Pipe& output, std::string& out, Pipe& errors, std::string& err, Clock::time_point deadline) {
     while (output.read || errors.read) {
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
-        if (left.count() <= 0) return false;
+        if (left.count() <= 0 || out.size() > max_output || err.size() > max_output) return false;
         pollfd streams[] = {{output.read.get(), POLLIN, 0}, {errors.read.get(), POLLIN, 0}};
         if (::poll(streams, 2, static_cast<int>(left.count())) < 0 && errno != EINTR) return false;
         if (streams[0].revents != 0 && !read_some(output.read, out)) output.read.reset();
         if (streams[1].revents != 0 && !read_some(errors.read, err)) errors.read.reset();
     }
     return true;
+}
+
+// It leads a session, and so a group; or is about to.
+void kill_with_children(pid_t child) {
+    ::kill(-child, SIGKILL);
+    ::kill(child, SIGKILL);
 }
 
 int wait_for(pid_t child) {
@@ -151,7 +159,7 @@ std::string run_tool(const ToolCall& call) {
     std::string err;
     const bool ended =
         read_both(output, out, errors, err, Clock::now() + std::chrono::seconds(call.timeout_s));
-    if (!ended) ::kill(child, SIGKILL);
+    if (!ended) kill_with_children(child);
     const int status = wait_for(child);
     int exec_error = 0;
     if (::read(failure.read.get(), &exec_error, sizeof exec_error) == sizeof exec_error) {
@@ -159,6 +167,8 @@ std::string run_tool(const ToolCall& call) {
             throw Error(ErrorKind::not_found, concat("needs ", name, " (package ", call.package, ")"));
         throw system_error(concat("cannot run ", name), exec_error);
     }
+    if (std::max(out.size(), err.size()) > max_output)
+        throw Error(ErrorKind::system, concat(name, " says more than ", max_output >> 20, " MiB"));
     if (!ended) throw Error(ErrorKind::system, concat(name, " did not end within ", call.timeout_s, " s"));
     if (WIFSIGNALED(status))
         throw Error(ErrorKind::system, concat(name, " was killed by signal ", WTERMSIG(status)));

@@ -27,15 +27,16 @@ std::vector<const Volume*> volumes_that(const Volume& disk, const std::function<
 }
 
 // One line for each volume with something on it, as the user would write it.
-std::string list_of(const Volume& disk, const std::string& image) {
-    std::string list;
+std::vector<std::string> list_of(const Volume& disk, const std::string& image) {
+    std::vector<std::string> list;
     for (const Volume* volume :
          volumes_that(disk, [](const Volume& v) { return v.content && v.children.empty(); })) {
         const std::string selector = selector_of(*volume);
-        list += concat("\n  ", image, selector.empty() ? "" : ":", selector, "  ", volume->content->type);
-        if (!volume->content->label.empty()) list += concat(" '", volume->content->label, "'");
-        list += concat(", ", human_size(volume->size));
-        if (is_container(*volume)) list += " (closed)";
+        std::string& line = list.emplace_back(
+            concat("  ", image, selector.empty() ? "" : ":", selector, "  ", volume->content->type));
+        if (!volume->content->label.empty()) append_parts(line, " '", volume->content->label, "'");
+        append_parts(line, ", ", human_size(volume->size));
+        if (is_container(*volume)) line += " (closed)";
     }
     return list;
 }
@@ -48,11 +49,11 @@ const Volume& top_of(const Volume& volume) {
 const Volume& the_only_one(const std::vector<const Volume*>& found, const Volume& disk,
                            const std::string& image, const std::string& what) {
     if (found.size() == 1) return *found.front();
-    const std::string list = list_of(disk, image);
+    const std::vector<std::string> list = list_of(disk, image);
     if (found.empty())
-        throw Error(ErrorKind::not_found,
-                    concat(what, " is not there", list.empty() ? "" : "; this is:", list));
-    throw Error(ErrorKind::refused, concat(what, " may be one of several; choose from:", list));
+        throw Error(ErrorKind::not_found, concat(what, " is not there", list.empty() ? "" : "; this is:"),
+                    list);
+    throw Error(ErrorKind::refused, concat(what, " may be one of several; choose from:"), list);
 }
 
 const Volume& find_by_tag(const Volume& disk, const std::string& wanted, const std::string& image) {
@@ -93,14 +94,15 @@ const Volume& choose_file_system(const Volume& disk, const std::string& wanted, 
     if (named == nullptr) the_only_one({}, disk, image, concat("the volume '", wanted, "'"));
     const Volume* volume = &top_of(*named);
     if (is_file_system(*volume)) return *volume;
-    const std::string list = list_of(disk, image);
+    const std::vector<std::string> list = list_of(disk, image);
     if (!volume->children.empty())
-        throw Error(ErrorKind::refused, concat("'", wanted, "' holds several volumes; choose from:", list));
+        throw Error(ErrorKind::refused, concat("'", wanted, "' holds several volumes; choose from:"), list);
     throw Error(ErrorKind::refused,
                 concat("'", wanted, "' holds ",
                        volume->content ? concat("no file system but ", volume->content->type)
                                        : std::string("nothing that is known"),
-                       list.empty() ? "" : "; this is there:", list));
+                       list.empty() ? "" : "; this is there:"),
+                list);
 }
 
 }  // namespace vmdkdm

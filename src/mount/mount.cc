@@ -74,9 +74,10 @@ std::string unclean_mark_on(const Volume& volume) {
     };
     ConfinedTask task;
     task.worker = "the prober";
+    task.budget = Budget::of_prober();
     task.keep = {fd.get()};
     task.work = [&](ParentLink&, Encoder& value) { value.text(unclean_mark(volume.content->type, read_at)); };
-    return value_of_confined(task, [](Decoder& from) { return harmless(from.text(max_unclean_mark)); });
+    return value_of_confined(task, [](Decoder& from) { return from.text(max_unclean_mark); });
 }
 
 bool holds_hibernated_windows(const std::string& directory) {

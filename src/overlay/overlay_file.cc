@@ -109,14 +109,13 @@ Bytes usable_limit(Bytes limit, Sectors chunk) {
     return Bytes(chunks * chunk_bytes);
 }
 
-OverlayFile OverlayFile::open(const std::string& path) {
-    FilePtr file = open_file(path, O_RDONLY, LOCK_SH);
-    OverlayHeader header = read_header(*file);
-    return {std::move(file), std::move(header)};
-}
+OverlayFile OverlayFile::open(const std::string& path) { return read(open_file(path, O_RDONLY, LOCK_SH)); }
 
 OverlayFile OverlayFile::open_in_use(const std::string& path) {
-    FilePtr file = open_file(path, O_RDONLY, std::nullopt);
+    return read(open_file(path, O_RDONLY, std::nullopt));
+}
+
+OverlayFile OverlayFile::read(FilePtr file) {
     OverlayHeader header = read_header(*file);
     return {std::move(file), std::move(header)};
 }

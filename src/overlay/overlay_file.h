@@ -91,6 +91,8 @@ class OverlayFile {
     static OverlayFile open(const std::string& path);
     /// The same, also while it is attached: then what is in it changes under our eyes.
     static OverlayFile open_in_use(const std::string& path);
+    /// A file that is open already: nothing is locked. Throws Error (format).
+    static OverlayFile read(FilePtr file);
     /// For attaching or changing it: nobody else can while any copy of the descriptor is open, and a loop
     /// device holds one.
     static OverlayFile open_writable(const std::string& path);

@@ -40,6 +40,7 @@ std::string default_name(const std::string& image_path) {
     }
     for (char& c : name)
         if (!may_stand_in_name(c)) c = '_';
+    if (name.starts_with('-')) name.front() = '_';
     return name;
 }
 

@@ -10,7 +10,8 @@
 
 namespace vmdkdm {
 
-/// The device name of an image: its file name without ".vmdk", what libdevmapper would mangle as '_'.
+/// The device name of an image: its file name without ".vmdk", what libdevmapper would mangle as '_', and so
+/// a '-' in front.
 std::string default_name(const std::string& image_path);
 
 /// kpartx's rule: "web1", but "disk0p1" when the disk's name ends in a digit; or with `delimiter` in between.
@@ -53,6 +54,9 @@ inline constexpr std::string_view origin_layer = "origin";
 inline constexpr std::string_view cow_layer = "cow";
 /// What would be the disk, and lies below it under an overlay.
 inline constexpr std::string_view base_layer = "base";
+/// Files, and an overlay, that are read page by page, for want of direct I/O.
+inline constexpr std::string_view pages_layer = "pages";
+inline constexpr std::string_view overlay_pages_layer = "overlay";
 
 /// A UUID of ours, taken apart.
 struct OwnUuid {

@@ -76,13 +76,17 @@ bool may_be_exceptions(const BlockMap& map, const PlanOptions& options) {
 class Planner {
   public:
     Planner(const BlockMap& map, const PlanOptions& options)
-        : map_(map), options_(options), spread_(map, options.in_place ? 1 : options.loops) {
+        : map_(map),
+          options_(options),
+          spread_(map, options.in_place ? 1 : options.loops, [this](const File& file) {
+              return file.kind() == FileKind::regular && !is_read_directly(file);
+          }) {
         for (const MappedFile& mapped : map.files()) add_file(mapped.file);
         for (const FileIndex file : spread_.further()) add_file(map.files()[file].file);
         if (const auto& overlay = options.overlay) {
             overlay_ = PlannedDevice{static_cast<std::uint32_t>(lowers_.size())};
-            lowers_.push_back(
-                {overlay->file, std::nullopt, /*read_only=*/false, overlay->offset, overlay->size});
+            lowers_.push_back({overlay->file, std::nullopt, /*read_only=*/false, overlay->offset,
+                               overlay->size, is_read_directly(*overlay->file)});
         }
     }
 
@@ -111,7 +115,12 @@ class Planner {
     }
 
   private:
-    void add_file(const FilePtr& file) { lowers_.push_back({file, std::nullopt, !options_.in_place}); }
+    bool is_read_directly(const File& file) const { return options_.direct_io && options_.direct_io(file); }
+
+    void add_file(const FilePtr& file) {
+        lowers_.push_back({file, std::nullopt, !options_.in_place, Bytes(0), std::nullopt,
+                           file->kind() == FileKind::regular && is_read_directly(*file)});
+    }
 
     template <class Lines>
     Lines spread(Lines lines) {

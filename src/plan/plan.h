@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct LowerPlan {
     bool read_only = true;
     Bytes offset = Bytes(0);                   ///< where in the file the loop begins
     std::optional<Bytes> size = std::nullopt;  ///< of an overlay: from there to the file's end
+    bool direct_io = false;                    ///< the loop device is to read the file past its page cache
     bool needs_loop() const { return store || file->kind() == FileKind::regular; }
 };
 
@@ -63,7 +65,9 @@ struct PlanOptions {
     std::uint32_t logical_sector_size = 512;  ///< 512 or 4096
     std::optional<Strategy> strategy;         ///< linear or exceptions; none: the cheaper one
     std::optional<OverlayPlan> overlay;       ///< writable, and the image stays as it is
-    /// So many loop devices are dealt out to the files by what the disk shows of each; not in place.
+    /// Which files are read past their page cache; none: no file is.
+    std::function<bool(const File&)> direct_io;
+    /// So many loop devices are dealt out to the other files by what the disk shows of each; not in place.
     unsigned loops = 1;
 };
 

@@ -13,13 +13,14 @@ constexpr std::uint64_t shortest_stretch = (16 << 20) / sector_size;
 // So many lines of a table load in no time. What the disk shows of a file twice counts twice.
 constexpr std::uint64_t most_stretches = 256;
 
-// How many sectors of each file the disk shows. A block device has no loops.
-std::vector<std::uint64_t> shown_of_files(const BlockMap& map) {
+// How many sectors of each file the disk shows; 0 where that does not matter.
+std::vector<std::uint64_t> shown_of_files(const BlockMap& map,
+                                          const std::function<bool(const File&)>& matters) {
     std::vector<std::uint64_t> shown(map.files().size());
     for (const Run& run : map)
         if (const auto* stored = std::get_if<Stored>(&run.content)) shown[stored->file] += run.length.count();
     for (FileIndex file = 0; file < shown.size(); ++file)
-        if (map.files()[file].file->kind() != FileKind::regular) shown[file] = 0;
+        if (!matters(*map.files()[file].file)) shown[file] = 0;
     return shown;
 }
 
@@ -27,9 +28,10 @@ std::uint64_t rounded_up(std::uint64_t value, std::uint64_t unit) { return (valu
 
 }  // namespace
 
-Spread::Spread(const BlockMap& map, unsigned loops) : shares_(map.files().size()) {
+Spread::Spread(const BlockMap& map, unsigned loops, const std::function<bool(const File&)>& may_have_several)
+    : shares_(map.files().size()) {
     if (loops < 2) return;
-    const std::vector<std::uint64_t> shown = shown_of_files(map);
+    const std::vector<std::uint64_t> shown = shown_of_files(map, may_have_several);
     const std::uint64_t all = std::accumulate(shown.begin(), shown.end(), std::uint64_t{0});
     for (FileIndex file = 0; file < shown.size(); ++file) {
         if (shown[file] < 2 * shortest_stretch) continue;

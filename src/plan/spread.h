@@ -1,9 +1,11 @@
 // A file on several loop devices. A loop device that reads through the page cache serves one request after
 // the other, so a disk on one of them has one read under way, however many are asked of it. Here a file is
-// cut into stretches that go round its loop devices. Pure.
+// cut into stretches that go round its loop devices. One with direct I/O has many reads under way by itself.
+// Pure.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "dm/table.h"
@@ -17,8 +19,9 @@ inline constexpr unsigned loops_of_a_disk = 8;
 /// Which loop device reads what of each file.
 class Spread {
   public:
-    /// Deals `loops` out to the regular files by what the disk shows of them; each has one at least.
-    Spread(const BlockMap& map, unsigned loops);
+    /// Deals `loops` out to the files for which `may_have_several` holds, by what the disk shows of them;
+    /// each has one at least.
+    Spread(const BlockMap& map, unsigned loops, const std::function<bool(const File&)>& may_have_several);
 
     /// The files of the loops beyond the first of each. These loops come right after the files in a plan.
     const std::vector<FileIndex>& further() const { return further_; }

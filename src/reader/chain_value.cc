@@ -1,6 +1,10 @@
 #include "reader/chain_value.h"
 
+#include <algorithm>
+
 #include <set>
+
+#include "base/error.h"
 
 namespace vmdkdm {
 namespace {
@@ -16,10 +20,12 @@ void encode_key_values(Encoder& to, const std::vector<KeyValue>& entries) {
 }
 
 std::vector<KeyValue> decode_key_values(Decoder& from) {
-    std::vector<KeyValue> entries(from.count(2 * sizeof(std::uint64_t), "the number of header lines"));
-    for (auto& [key, value] : entries) {
-        key = from.text(max_descriptor_bytes);
-        value = from.text(max_descriptor_bytes);
+    std::vector<KeyValue> entries;
+    for (std::size_t left = from.count(2 * sizeof(std::uint64_t), "the number of header lines"); left > 0;
+         --left) {
+        std::string key = from.text(max_descriptor_bytes);
+        std::string value = from.text(max_descriptor_bytes);
+        entries.emplace_back(std::move(key), std::move(value));
     }
     return entries;
 }
@@ -34,6 +40,8 @@ void encode_extent(Encoder& to, const ExtentDescriptor& extent) {
     to.number(extent.position.column);
 }
 
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
 ExtentDescriptor decode_extent(Decoder& from) {
     ExtentDescriptor extent;
     extent.access = static_cast<Access>(
@@ -42,7 +50,7 @@ ExtentDescriptor decode_extent(Decoder& from) {
     extent.type = static_cast<ExtentType>(
         from.number(static_cast<std::uint64_t>(ExtentType::vsan_sparse), "the type of an extent"));
     extent.file_name = from.text(max_descriptor_bytes);
-    if (extent.file_name != harmless(extent.file_name) || extent.file_name.find('\t') != std::string::npos)
+    if (std::any_of(extent.file_name.begin(), extent.file_name.end(), is_control))
         throw BadValue("a file name holds a control character");
     extent.offset = Sectors(from.number());
     extent.position.line = static_cast<std::size_t>(from.number());
@@ -142,14 +150,44 @@ ImageChain decode_chain(Decoder& from, const std::vector<FilePtr>& files, const 
     return chain;
 }
 
+void encode_broken(Encoder& to, const std::exception_ptr& broken) {
+    to.number(broken ? 1 : 0);
+    if (!broken) return;
+    try {
+        std::rethrow_exception(broken);
+    } catch (const Error& error) {
+        to.number(static_cast<std::uint64_t>(error.kind()));
+        to.number(dynamic_cast<const TextError*>(&error) != nullptr ? 1 : 0);
+        to.text(std::string_view(error.what()).substr(0, max_note));
+    }
+}
+
+std::exception_ptr decode_broken(Decoder& from) {
+    if (!from.flag()) return nullptr;
+    const auto kind =
+        static_cast<ErrorKind>(from.number(static_cast<std::uint64_t>(ErrorKind::changed), "an error"));
+    using enum ErrorKind;
+    for (const ErrorKind known : {system, usage, format, refused, busy, not_found}) {
+        if (kind != known) continue;
+        const bool in_text = from.flag();
+        const std::string text = from.text(max_note);
+        if (in_text && std::count(text.begin(), text.end(), '\n') > 2)
+            throw BadValue("an error has more lines than a message, a line and a caret");
+        return in_text ? std::make_exception_ptr(TextError(text))
+                       : std::make_exception_ptr(Error(kind, text));
+    }
+    throw BadValue("a chain ends with no kind of error");
+}
+
 void encode_texts(Encoder& to, const std::vector<std::string>& texts) {
     to.number(texts.size());
     for (const std::string& text : texts) to.text(std::string_view(text).substr(0, max_note));
 }
 
 std::vector<std::string> decode_texts(Decoder& from) {
-    std::vector<std::string> texts(from.count(sizeof(std::uint64_t), "the number of notes"));
-    for (std::string& text : texts) text = harmless(from.text(max_note));
+    std::vector<std::string> texts;
+    for (std::size_t left = from.count(sizeof(std::uint64_t), "the number of notes"); left > 0; --left)
+        texts.push_back(from.text(max_note));
     return texts;
 }
 

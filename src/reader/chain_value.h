@@ -18,9 +18,13 @@ void encode_chain(Encoder& to, const ImageChain& chain,
 /// `image_path` first). Everything in it is checked to be what a descriptor can say. Throws BadValue.
 ImageChain decode_chain(Decoder& from, const std::vector<FilePtr>& files, const std::string& image_path);
 
+/// Why a chain ends where it does, an Error or null.
+void encode_broken(Encoder& to, const std::exception_ptr& broken);
+std::exception_ptr decode_broken(Decoder& from);
+
 void encode_texts(Encoder& to, const std::vector<std::string>& texts);
 
-/// Texts for people, harmless.
+/// Texts for people.
 std::vector<std::string> decode_texts(Decoder& from);
 
 }  // namespace vmdkdm

@@ -32,15 +32,15 @@ void decode_findings(Decoder& from, FindingList& list) {
     for (std::size_t left = from.count(2 * sizeof(std::uint64_t), "the kinds of findings"); left > 0;
          --left) {
         const FindingKind kind = decode_kind(from);
-        counts[kind] = from.number();
+        if (!counts.emplace(kind, from.number()).second) throw BadValue("a kind of findings is there twice");
     }
     std::map<FindingKind, std::uint64_t> kept;
     for (std::size_t left = from.count(4 * sizeof(std::uint64_t), "the number of findings"); left > 0;
          --left) {
         const FindingKind kind = decode_kind(from);
-        const std::string file = harmless(from.text(max_path));
+        const std::string file = from.text(max_path);
         const Bytes offset(from.number());
-        list.add(kind, file, offset, [text = harmless(from.text(max_text))] { return text; });
+        list.add(kind, file, offset, [text = from.text(max_text)] { return text; });
         ++kept[kind];
     }
     for (const auto& [kind, count] : kept)
@@ -64,7 +64,7 @@ void encode_report(Encoder& to, const CheckedImage& checked) {
 
 CheckReport decode_report(Decoder& from) {
     CheckReport report;
-    report.path = harmless(from.text(max_path));
+    report.path = from.text(max_path);
     report.layers = static_cast<std::size_t>(from.number(max_links, "the number of layers"));
     report.files = static_cast<std::size_t>(from.number());
     decode_findings(from, report.findings.faults);

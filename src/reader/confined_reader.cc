@@ -44,6 +44,10 @@ std::vector<std::string> read_confined(const Reading& reading) {
         ConfinedTask task;
         task.worker = reader;
         task.powers = reading.powers;
+        if (reading.powers.threads) {  // it inflates, too, nobody knows yet how much
+            task.budget.memory += Budget::of_copier(0).memory;
+            task.budget.processor_seconds.reset();
+        }
         task.before = [&encodings] {
             for (const std::string& encoding : encodings) load_encoding(encoding);
         };
@@ -99,17 +103,19 @@ ReadChain read_descriptors_confined(const std::string& path, FileOpener& opener,
                                     bool whole) {
     const auto read = [&](FileOpener& asking, ParentLink&, Encoder& value) {
         std::vector<std::string> notes;
-        ImageChain chain;
+        PartialChain partial;
         if (whole)
-            chain = read_chain(path, asking, rules, notes);
+            partial = read_readable_chain(path, asking, rules, notes);
         else
-            chain.images.push_back(read_image(path, asking));
-        encode_chain(value, chain, number_of);
+            partial.chain.images.push_back(read_image(path, asking));
+        encode_chain(value, partial.chain, number_of);
+        encode_broken(value, partial.broken);
         encode_texts(value, notes);
     };
     ReadChain result;
     const auto decode = [&](Decoder& from, const std::vector<FilePtr>& files) {
         result.chain = decode_chain(from, files, path);
+        result.broken = decode_broken(from);
         result.notes = decode_texts(from);
     };
     const std::vector<std::string> notes = read_confined({path, opener, {}, read, decode});

@@ -42,10 +42,12 @@ ReadDisk read_disk_confined(const std::string& path, FileOpener& opener, const C
 
 struct ReadChain {
     ImageChain chain;
+    std::exception_ptr broken;  ///< the Error that the next link gives; null when the chain is whole
     std::vector<std::string> notes;
 };
 
-/// The descriptors; with `whole` those of the parents too. Throws Error as read_chain does.
+/// The descriptors; with `whole` those of the parents too, as far as they can be read. Throws Error as
+/// read_readable_chain does.
 ReadChain read_descriptors_confined(const std::string& path, FileOpener& opener, const ChainRules& rules,
                                     bool whole);
 

@@ -54,6 +54,7 @@ class MapDecoder {
     // What the parent knows of a file of the map.
     struct MapFile {
         Sectors end;              // whole sectors that it has
+        Sectors begun;            // with the part of one at its end, where a compressed grain may lie
         std::uint64_t grain = 0;  // sectors of a compressed one; 0: it has none
     };
 
@@ -66,7 +67,9 @@ class MapDecoder {
             const FilePtr& file = known_files_[static_cast<std::size_t>(number)];
             const std::optional<GrainLayout> grains = take_grains();
             if (map_.add_file(file, depth, grains) != i) throw BadValue("a file of the map is listed twice");
-            files_.push_back({whole_sectors(file->size()), grains ? grains->grain_size.count() : 0});
+            files_.push_back({whole_sectors(file->size()),
+                              whole_sectors(file->size() + Bytes(sector_size - 1)),
+                              grains ? grains->grain_size.count() : 0});
         }
     }
 
@@ -83,9 +86,9 @@ class MapDecoder {
         for (std::size_t i = 0; i < count; ++i) {
             const auto kind = static_cast<Reason::Kind>(
                 from_.number(static_cast<std::uint64_t>(Reason::Kind::damage), "the kind of a reason"));
-            // Two may look the same when they are made harmless; the number tells them apart.
-            std::string text = harmless(from_.text(max_reason));
-            while (map_.add_reason({kind, text}) != i) text += '?';
+            // Two may look the same when they are cut; the number tells them apart.
+            std::string text = from_.text(max_reason);
+            while (map_.add_reason({kind, text}) != i) text += concat("?", i);
             ++reasons_;
         }
     }
@@ -112,7 +115,8 @@ class MapDecoder {
                 return;
             case RunKind::compressed: {
                 const MapFile& file = file_of(run);
-                if (run.sector >= file.end.count()) throw BadValue("a grain lies behind the end of its file");
+                if (run.sector >= file.begun.count())
+                    throw BadValue("a grain lies behind the end of its file");
                 if (run.skip_or_why >= file.grain || length.count() > file.grain - run.skip_or_why)
                     throw BadValue("a run goes on behind the end of its grain");
                 map_.append(length, Compressed{run.where, run.skip_or_why, Sectors(run.sector)});

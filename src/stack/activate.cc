@@ -12,10 +12,12 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "confine/value.h"
 #include "kernel/owners.h"
 #include "plan/names.h"
 #include "stack/array.h"
 #include "stack/crypt.h"
+#include "stack/hidden.h"
 #include "stack/lvm.h"
 
 namespace vmdkdm {
@@ -60,6 +62,7 @@ class Activation::Impl {
         for (; !steps_.empty(); steps_.pop_back())
             if (!take_down(steps_.back())) left += concat(left.empty() ? "" : ", ", steps_.back().what);
         kernel_.settle();
+        drop_old_rules(kernel_);
         return left;
     }
 
@@ -97,6 +100,8 @@ namespace {
 
 constexpr std::size_t max_dm_name_length = 127;
 constexpr int attempts_at_a_prompt = 3;
+// Of one group: kilobytes of metadata could claim thousands, each of which costs udev and the kernel.
+constexpr std::size_t most_volumes = 256;
 
 bool has_child(const Volume& volume, VolumeKind kind) {
     return std::any_of(volume.children.begin(), volume.children.end(),
@@ -213,6 +218,14 @@ class Activator {
         const std::string path = array_path(members.front().first.disk->device.name, first);
         if (std::filesystem::exists(path)) throw Error(ErrorKind::busy, concat(path, " is there already"));
         given_up_.insert(paths.begin(), paths.end());
+        if (const std::string why = why_not_hidden(kernel_); !why.empty()) {
+            notes_.push_back(concat(path, " is not brought up: ", why));
+            return false;
+        }
+        std::vector<DeviceNumber> devices;
+        for (const auto& [found, member] : members) devices.push_back(found.volume->device);
+        HiddenDevices hidden(kernel_);
+        hidden.hide_array(devices);
         const std::string count = concat(paths.size(), " of ", first.devices, " members are here");
         try {
             assemble_array(path, paths);
@@ -317,14 +330,24 @@ class Activator {
         if (paths.empty() || std::exchange(pvs_seen_, paths) == paths) return false;
         refuse_clones(pvs);
         lvm_notes_.clear();
-        const Lvm lvm(paths, kernel_);
-        const std::vector<LvmGroup> groups = lvm.report();
+        std::vector<LvmGroup> groups = Lvm(paths, kernel_).report();
+        std::erase_if(groups, [this](const LvmGroup& group) { return is_refused(group); });
+        if (options_.vg_name && !is_lvm_name(*options_.vg_name))
+            throw Error(ErrorKind::usage,
+                        concat("--vg-name: no volume group can be called '", *options_.vg_name, "'"));
         if (options_.vg_name && groups.size() > 1)
             throw Error(ErrorKind::usage, concat("--vg-name gives one name, but there are ", groups[0].name,
                                                  " and ", groups[1].name, " (activate one disk at a time)"));
         bool made = false;
-        for (const LvmGroup& group : groups) made = bring_up(group, lvm, pvs) || made;
+        for (const LvmGroup& group : groups) made = bring_up(group, pvs) || made;
         return made;
+    }
+
+    bool is_refused(const LvmGroup& group) {
+        if (is_lvm_name(group.name)) return false;
+        lvm_notes_.push_back(
+            concat("no volume group can be called '", group.name, "': it is not brought up"));
+        return true;
     }
 
     static void refuse_clones(const std::vector<Found>& pvs) {
@@ -348,7 +371,7 @@ class Activator {
         return found;
     }
 
-    bool bring_up(const LvmGroup& group, const Lvm& lvm, const std::vector<Found>& pvs) {
+    bool bring_up(const LvmGroup& group, const std::vector<Found>& pvs) {
         const std::vector<Found> here = members(group, pvs);
         if (here.empty() || is_up_through_lvm(group, here)) return false;
         const bool read_only =
@@ -368,11 +391,22 @@ class Activator {
         bool needs_lvm = options_.vg_name.has_value();
         for (const LvmVolume& volume : group.volumes) {
             if (!volume.is_public()) continue;
+            if (tables.size() == most_volumes) {
+                lvm_notes_.push_back(
+                    concat("of ", group.name, " only the first ", most_volumes, " volumes are brought up"));
+                break;
+            }
             tables.emplace_back(&volume, table_of(volume, group, find, read_only));
             needs_lvm = needs_lvm || tables.back().second.needs_lvm;
         }
-        if (needs_lvm && complete && on_overlays && !read_only) return bring_up_copy(group, lvm, here);
-        return map_volumes(group, tables, *here.front().disk, read_only);
+        const bool may_be_lvms = on_overlays && !read_only;
+        if (needs_lvm && complete && may_be_lvms) {
+            const std::string why = why_not_through_lvm(group);
+            if (why.empty()) return bring_up_copy(group, here);
+            if (options_.vg_name) throw Error(ErrorKind::refused, concat("--vg-name: ", why));
+            lvm_notes_.push_back(concat("lvm is not asked to bring up ", group.name, ": ", why));
+        }
+        return map_volumes(group, tables, *here.front().disk, read_only, may_be_lvms);
     }
 
     static void refuse_to_write(bool read_only, bool on_overlays) {
@@ -397,7 +431,7 @@ class Activator {
 
     // As devices of our own.
     bool map_volumes(const LvmGroup& group, const std::vector<std::pair<const LvmVolume*, LvmTable>>& tables,
-                     const AttachedDisk& disk, bool read_only) {
+                     const AttachedDisk& disk, bool read_only, bool may_be_lvms) {
         std::set<std::string> uuids;
         for (const DmInfo& device : kernel_.list_devices()) uuids.insert(device.uuid);
         bool made = false;
@@ -405,7 +439,7 @@ class Activator {
             const std::string name = concat(group.name, "/", volume->name);
             if (!table.table) {
                 lvm_notes_.push_back(concat(name, " is not brought up: ", table.why,
-                                            table.needs_lvm
+                                            table.needs_lvm && !may_be_lvms
                                                 ? " (attach the disk with --scratch or --overlay, "
                                                   "then activate it)"
                                                 : ""));
@@ -427,26 +461,54 @@ class Activator {
     }
 
     // Through lvm, as a VG of another name and other UUIDs than the host may have.
-    bool bring_up_copy(const LvmGroup& group, const Lvm& lvm, const std::vector<Found>& here) {
+    bool bring_up_copy(const LvmGroup& group, const std::vector<Found>& here) {
         std::string prefix = here.front().disk->device.name + "_";
         std::replace_if(
             prefix.begin(), prefix.end(),
             [](char c) { return std::string_view("#:=@").find(c) != std::string_view::npos; }, '_');
-        const bool is_copy = !options_.vg_name && group.name.starts_with(prefix);
-        const std::string name = is_copy ? group.name : options_.vg_name.value_or(prefix + group.name);
+        const bool has_prefix = !options_.vg_name && group.name.starts_with(prefix);
+        const std::string name = has_prefix ? group.name : options_.vg_name.value_or(prefix + group.name);
         vg_name_used_ = true;
         std::vector<std::string> paths;
         for (const Found& pv : here) paths.push_back(pv.volume->path);
-        if (name != group.name) lvm.import_clone(paths, name);
-        built_.add([lvm, name] { lvm.deactivate(name); }, concat("the volume group ", name));
-        lvm.activate(name);
-        add_volumes_of(name, here);
+        const Lvm lvm(paths, kernel_);
+        import(lvm, paths, group.name, name);
+        {
+            HiddenDevices hidden(kernel_);
+            hidden.hide_group(uuid_of(name, lvm));
+            built_.add([lvm, name] { lvm.deactivate(name); }, concat("the volume group ", name));
+            lvm.activate(name);
+        }
+        add_volumes_of(name);
         return true;
     }
 
-    void add_volumes_of(const std::string& vg, const std::vector<Found>& here) {
-        std::set<DeviceNumber> pvs;
-        for (const Found& pv : here) pvs.insert(pv.volume->device);
+    // Always with new UUIDs: what has its name already may have it, and its UUIDs, from whoever made the
+    // image.
+    static void import(const Lvm& lvm, const std::vector<std::string>& paths, const std::string& from,
+                       const std::string& to) {
+        if (from != to) return lvm.import_clone(paths, to);
+        const std::string between = to + "_";
+        lvm.import_clone(paths, between);
+        lvm.rename(between, to);
+    }
+
+    static std::string uuid_of(const std::string& vg, const Lvm& lvm) {
+        const std::vector<LvmGroup> groups = lvm.report();
+        if (groups.size() != 1 || groups.front().name != vg)
+            throw Error(ErrorKind::system, concat("lvm does not know the volume group ", vg, " alone"));
+        return groups.front().uuid;
+    }
+
+    // Why a group stays without lvm although it needs it.
+    std::string why_not_through_lvm(const LvmGroup& group) const {
+        if (group.volumes.size() > most_volumes) return concat("it has ", group.volumes.size(), " volumes");
+        for (const LvmVolume& volume : group.volumes)
+            if (!is_lvm_name(volume.name)) return concat("no volume can be called '", volume.name, "'");
+        return why_not_hidden(kernel_);
+    }
+
+    void add_volumes_of(const std::string& vg) {
         look();
         std::vector<MadeVolume> found;
         for (const auto& [disk, volume] : volumes_)

@@ -9,6 +9,7 @@
 #include "plan/names.h"
 #include "stack/activate.h"
 #include "stack/array.h"
+#include "stack/hidden.h"
 #include "stack/lvm.h"
 
 namespace vmdkdm {
@@ -199,6 +200,7 @@ std::vector<std::string> deactivate(const AttachedDisk& disk, Kernel& kernel,
                                     std::vector<std::string>& notes) {
     std::vector<std::string> removed = Deactivator(disk, kernel).run();
     if (std::string note = kernel.settle(); !note.empty()) notes.push_back(std::move(note));
+    drop_old_rules(kernel);
     return removed;
 }
 

@@ -57,13 +57,18 @@ std::vector<LvmGroup> Lvm::report() const {
 }
 
 void Lvm::import_clone(const std::vector<std::string>& pvs, const std::string& vg) const {
-    std::vector<std::string> words{"vgimportclone", "--basevgname", vg};
+    std::vector<std::string> words{"vgimportclone", "--basevgname", vg, "--"};
     words.insert(words.end(), pvs.begin(), pvs.end());
     run(std::move(words));
 }
 
-void Lvm::activate(const std::string& vg) const { run({"vgchange", "--activate", "y", vg}); }
-void Lvm::deactivate(const std::string& vg) const { run({"vgchange", "--activate", "n", vg}); }
+void Lvm::rename(const std::string& vg, const std::string& to) const { run({"vgrename", "--", vg, to}); }
+
+// Not polled: a move or a merge that the guest began would go on in a process that outlives us.
+void Lvm::activate(const std::string& vg) const {
+    run({"vgchange", "--activate", "y", "--poll", "n", "--", vg});
+}
+void Lvm::deactivate(const std::string& vg) const { run({"vgchange", "--activate", "n", "--", vg}); }
 
 std::string Lvm::run(std::vector<std::string> words) const {
     words.insert(words.begin(), "lvm");

@@ -19,6 +19,7 @@ class Lvm {
     std::vector<LvmGroup> report() const;
     /// New UUIDs and the name `vg` for the VG of `pvs`, written to them.
     void import_clone(const std::vector<std::string>& pvs, const std::string& vg) const;
+    void rename(const std::string& vg, const std::string& to) const;
     void activate(const std::string& vg) const;
     void deactivate(const std::string& vg) const;
 

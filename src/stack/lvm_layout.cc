@@ -1,6 +1,7 @@
 #include "stack/lvm_layout.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -46,11 +47,27 @@ std::vector<std::string> split(const std::string& list) {
     return words;
 }
 
-// "/dev/mapper/web1(0)"; a path of ours holds no comma and no parenthesis.
+// "/dev/mapper/web1(0)"; a path of ours holds no comma and no parenthesis. Hidden volumes may be called
+// anything.
 LvmSegment::Area parse_area(const std::string& area) {
     const std::size_t open = area.rfind('(');
-    if (open == std::string::npos || area.back() != ')') fail(concat("the device '", area, "'"));
-    return {area.substr(0, open), number(std::string_view(area).substr(open + 1, area.size() - open - 2))};
+    if (open == std::string::npos || area.back() != ')') return {area, 0};
+    const char* const end = area.data() + area.size() - 1;
+    std::uint64_t extent = 0;
+    const auto [rest, error] = std::from_chars(area.data() + open + 1, end, extent);
+    if (error != std::errc() || rest != end) return {area, 0};
+    return {area.substr(0, open), extent};
+}
+
+// lvm prints names as they stand on the disk. What is no JSON becomes what is, and no name all the same.
+std::string as_json(std::string_view report) {
+    std::string text(report);
+    for (char& c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20) c = ' ';
+        if (byte > 0x7e) c = '?';
+    }
+    return text;
 }
 
 LvmSegment parse_segment(const Json& row) {
@@ -163,6 +180,14 @@ class TableMaker {
 
 }  // namespace
 
+bool is_lvm_name(std::string_view name) {
+    return !name.empty() && name != "." && name != ".." && name.front() != '-' &&
+           std::all_of(name.begin(), name.end(), [](unsigned char c) {
+               return std::isalnum(c) != 0 ||
+                      std::string_view("+_.-").find(static_cast<char>(c)) != std::string_view::npos;
+           });
+}
+
 bool LvmVolume::is_public() const {
     const std::vector<std::string> roles = split(role);
     return std::find(roles.begin(), roles.end(), "public") != roles.end();
@@ -202,7 +227,7 @@ std::vector<std::string> lvm_report_words() {
 std::vector<LvmGroup> parse_lvm_report(std::string_view json) {
     std::vector<LvmGroup> groups;
     try {
-        const Json document = Json::parse(json);
+        const Json document = Json::parse(as_json(json));
         for (const Json& report : rows(document, "report")) {
             const Json& vg = rows(report, "vg");
             // PVs without a VG are reported as a VG without a name.
@@ -216,6 +241,7 @@ std::vector<LvmGroup> parse_lvm_report(std::string_view json) {
 }
 
 LvmTable table_of(const LvmVolume& volume, const LvmGroup& group, const PvFinder& find, bool read_only) {
+    if (!is_lvm_name(volume.name)) return {std::nullopt, "no volume can be called that", false};
     if (const std::string kind = not_plain(volume, read_only || volume.read_only); !kind.empty())
         return {std::nullopt, concat("it is ", kind), true};
     try {

@@ -11,6 +11,9 @@
 
 namespace vmdkdm {
 
+/// Whether lvm would give a volume or a group this name. What an image says is not lvm's.
+bool is_lvm_name(std::string_view name);
+
 /// Several stretches of physical volumes, by turns (stripes) or just one.
 struct LvmSegment {
     struct Area {

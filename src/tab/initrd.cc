@@ -10,6 +10,13 @@ namespace {
 
 constexpr std::string_view key = "rd.vmdk=";
 
+// A field ends at a blank.
+std::string as_field(std::string text) {
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return c == ' ' || c == '\t' || c == '\n'; }, '_');
+    return text;
+}
+
 std::vector<std::string_view> values_of(std::string_view command_line) {
     constexpr std::string_view blanks = " \t\r\n";
     std::vector<std::string_view> values;
@@ -60,7 +67,7 @@ std::string print_initrd_tab(const Tab& tab) {
         const std::string& device = entry.image.device;
         const bool of_command_line = entry.file_name == command_line_name;
         text += concat("# ", device_path(device), " ", entry.nofail() ? "nofail" : "needed", " ",
-                       of_command_line ? concat(key, entry.text) : entry.place(), " ",
+                       as_field(of_command_line ? concat(key, entry.text) : entry.place()), " ",
                        device_mount_options(tab, device), "\n", print_tab_line(entry), "\n");
     }
     return text;

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/concat.h"
+#include "base/escaped.h"
 #include "base/text_cursor.h"
 #include "base/unique_fd.h"
 #include "dm/device_name.h"
@@ -92,6 +93,9 @@ std::string device(const Part& part) {
         part.at.fail(concat("'", printable(text), "' names no device"));
     if (text.starts_with('/'))
         if (const auto why = why_no_path(text)) part.at.fail(printable(*why));
+    if (text.starts_with('/') && text.find(' ') != std::string::npos)
+        part.at.fail(
+            concat("'", printable(text), "' holds a blank, which no device has (udev writes it '\\x20')"));
     return text;
 }
 
@@ -224,16 +228,21 @@ class TabParser {
 // Writing
 // -----------------------------------------------------------------------------------------------------
 
+// What `special` has, and what would not be printed as it is: a line is what it was when it comes back out of
+// a pipe.
 std::string escaped(std::string_view text, std::string_view special) {
     std::string written;
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (!is_control(c) && special.find(c) == std::string_view::npos) {
-            written += c;
-            continue;
+    while (!text.empty()) {
+        const std::size_t shown = shown_size(text);
+        const std::size_t size = std::max<std::size_t>(shown, 1);
+        if (shown > 0 && special.find(text.front()) == std::string_view::npos) {
+            written += text.substr(0, size);
+        } else {
+            const auto byte = static_cast<unsigned char>(text.front());
+            written += '\\';
+            for (const int shift : {6, 3, 0}) written += static_cast<char>('0' + ((byte >> shift) & 7));
         }
-        written += '\\';
-        for (const int shift : {6, 3, 0}) written += static_cast<char>('0' + ((byte >> shift) & 7));
+        text.remove_prefix(size);
     }
     return written;
 }
@@ -374,9 +383,9 @@ std::string print_tab_line(const TabEntry& entry) {
 std::string print_rd_vmdk(const TabEntry& entry) {
     const std::string options = escaped_options(entry.options, special_on_command_line);
     // A device's own colons may stay, as far as no '/' follows them.
-    std::string device;
-    for (const char c : entry.image.device)
-        device += c == ':' ? std::string(1, c) : escaped(std::string_view(&c, 1), special_on_command_line);
+    std::string special(special_on_command_line);
+    std::erase(special, ':');
+    std::string device = escaped(entry.image.device, special);
     for (std::size_t at = 0; (at = device.find(":/", at)) != std::string::npos;)
         device.replace(at, 1, "\\072");
     return concat(device, ":", escaped(entry.image.path, special_on_command_line), ":",

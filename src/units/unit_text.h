@@ -12,7 +12,7 @@ class UnitText {
     explicit UnitText(std::string_view origin);
 
     UnitText& section(std::string_view name);
-    /// `value` must be fit for a unit already: percent signs doubled, no line end.
+    /// `value` must be fit for a unit already: percent signs doubled, no line end, and no '\' before it.
     UnitText& set(std::string_view key, std::string_view value);
 
     const std::string& text() const { return text_; }

@@ -131,7 +131,18 @@ class UnitMaker {
         for (const TabOption& option : entry.options)
             if (option.value) refuse_control(*option.value, option.offset);
         refuse_other_host_options(entry);
+        // The next line would belong to it.
+        const auto refuse_end = [&](const std::string& text, std::size_t offset) {
+            if (text.ends_with('\\'))
+                entry.fail(offset, "a '\\' cannot stand at the end of a line of a unit");
+        };
         if (entry.image.device.empty()) return;
+        refuse_end(device_path(entry.image.device), entry.image_offset);
+        // Of another entry perhaps: the device is mounted once.
+        if (const TabOption* options = host_options(tab_, entry.image.device)) {
+            const TabOption* own = entry.find("host-options");
+            refuse_end(*options->value, own == nullptr ? entry.image_offset : own->offset);
+        }
         const std::string mount_unit = unit_path_escape(mount_directory(entry.image.device)) + ".mount";
         if (std::max(mount_unit.size(), device_unit(entry.image.device).size()) > max_unit_name_length)
             entry.fail(entry.image_offset,

@@ -134,7 +134,7 @@ class LinkCheck {
                                                   ", but the descriptor is embedded in a SPARSE extent"));
         files_.sparse.take(*image_.file, image_, *extent_);
         file_ = image_.file;
-        const SparseHeader& header = *image_.embedding;
+        const SparseHeader header = read_sparse_header(*file_);
         if (image_.descriptor.extents.size() > 1)
             check_capacity_of(header.capacity, Bytes(12));
         else if (header.capacity != extent_->size)
@@ -144,9 +144,10 @@ class LinkCheck {
     }
 
     void open() {
-        FilePtr file = open_extent_file(image_, *extent_, files_.opener);
-        if (file->identity() == image_.file->identity())
-            throw Error(ErrorKind::format, "it names the descriptor itself as its data");
+        std::vector<std::string> notes;
+        FilePtr file = open_extent_file(image_, *extent_, files_.opener, notes);
+        for (const std::string& text : notes) note(FindingKind::extent, text);
+        if (file->identity() == image_.file->identity()) refuse_descriptor_as_data(image_, *extent_);
         files_.all.insert(file->identity());
         file_ = std::move(file);
     }

@@ -90,10 +90,9 @@ class CowdCheck : EsxCheck {
                 tables[i] = to_bytes(sector).count();
             if (tables[i]) use_.add(FilePart::table, i, sector, table_sectors);
         }
-        read_tables(file_, tables, cowd_table_bytes,
-                    [&](std::size_t index, std::span<const std::byte> bytes) {
-                        if (!bytes.empty()) check_table(index, Bytes(*tables[index]), bytes);
-                    });
+        read_tables(file_, tables, cowd_table_bytes, [&](std::size_t index, const ReadTable& table) {
+            if (table.kind == ReadTable::Kind::read) check_table(index, Bytes(*tables[index]), table.bytes);
+        });
     }
 
     void check_table(std::size_t index, Bytes start, std::span<const std::byte> bytes) {
@@ -167,10 +166,9 @@ class SeSparseCheck : EsxCheck {
             else
                 use_.add(FilePart::table, i, sector, Sectors(se_sparse_table_sectors));
         }
-        read_tables(file_, tables, se_sparse_table_bytes,
-                    [&](std::size_t index, std::span<const std::byte> bytes) {
-                        if (!bytes.empty()) check_table(index, Bytes(*tables[index]), bytes);
-                    });
+        read_tables(file_, tables, se_sparse_table_bytes, [&](std::size_t index, const ReadTable& table) {
+            if (table.kind == ReadTable::Kind::read) check_table(index, Bytes(*tables[index]), table.bytes);
+        });
     }
 
     void check_table(std::size_t index, Bytes start, std::span<const std::byte> bytes) {

@@ -1,7 +1,6 @@
 #include "vmdk/check_sparse.h"
 
 #include <algorithm>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -53,7 +52,7 @@ class SparseCheck : FileChecker {
         Directory primary{header_.directory, FilePart::directory, FilePart::table, ""};
         const bool has_primary = read_directory(primary);
         if (has_primary) check_grains(primary);
-        if (header_.redundant_tables) {
+        if (has_redundant_directory()) {
             Directory redundant{header_.redundant_directory, FilePart::redundant_directory,
                                 FilePart::redundant_table, "redundant "};
             if (read_directory(redundant) && has_primary) compare(primary, redundant);
@@ -71,9 +70,15 @@ class SparseCheck : FileChecker {
     std::size_t table_bytes() const { return std::size_t{header_.entries_per_table} * 4; }
     Sectors table_sectors() const { return whole_sectors(Bytes(table_bytes() + sector_size - 1)); }
 
+    // Some writers name the one directory twice.
+    bool has_redundant_directory() const {
+        return header_.redundant_tables && header_.redundant_directory != header_.directory;
+    }
+
     void check_header() {
         constexpr Bytes at_version(4);
         constexpr Bytes at_descriptor(28);
+        constexpr Bytes at_redundant(48);
         constexpr Bytes at_overhead(64);
         constexpr Bytes at_unclean(72);
         use_.add(FilePart::header, 0, Sectors(0), Sectors(1));
@@ -87,6 +92,9 @@ class SparseCheck : FileChecker {
                  header_.overhead.count(), ", beyond the end of the file");
         if (header_.version == 3 && !header_.compressed)
             note(FindingKind::header, at_version, "version 3: change tracking was on (it is not read)");
+        if (header_.redundant_tables && !has_redundant_directory())
+            note(FindingKind::redundant, at_redundant,
+                 "the redundant grain directory is the grain directory itself: there is no copy of it");
         if (header_.unclean_shutdown)
             note(FindingKind::journal, at_unclean, "the file was not closed cleanly");
     }
@@ -130,13 +138,13 @@ class SparseCheck : FileChecker {
         const std::uint64_t grains =
             (header_.capacity.count() + header_.grain_size.count() - 1) / header_.grain_size.count();
         const std::vector<TableOffset> tables = offsets_of(directory);
-        read_tables(file_, tables, table_bytes(), [&](std::size_t index, std::span<const std::byte> bytes) {
-            if (bytes.empty()) return;
+        read_tables(file_, tables, table_bytes(), [&](std::size_t index, const ReadTable& table) {
+            if (table.kind != ReadTable::Kind::read) return;
             const std::uint64_t first = std::uint64_t{index} * header_.entries_per_table;
             // What the last table says beyond the disk's end means nothing (6.5).
             const std::uint64_t count = std::min<std::uint64_t>(header_.entries_per_table, grains - first);
             for (std::uint64_t i = 0; i < count; ++i)
-                if (const std::uint32_t entry = load_le32(bytes, 4 * i); entry != 0)
+                if (const std::uint32_t entry = load_le32(table.bytes, 4 * i); entry != 0)
                     check_grain(first + i, entry, Bytes(*tables[index] + 4 * i));
         });
     }
@@ -146,16 +154,18 @@ class SparseCheck : FileChecker {
         const Sectors sector(entry);
         const Sectors inside_disk(std::min(header_.grain_size.count(),
                                            header_.capacity.count() - number * header_.grain_size.count()));
-        const Sectors needed = header_.compressed ? Sectors(1) : inside_disk;
         if (entry == 1)
             fault(FindingKind::grain, offset, "grain ", number,
                   " is marked as zeros, but the header says that there are none such");
         else if (sector < lowest_grain_)
             fault(FindingKind::grain, offset, "grain ", number, " lies at byte ", to_bytes(sector).count(),
                   ", inside the metadata");
-        else if (sector >= file_end_ || needed > file_end_ - sector)
+        else if (to_bytes(sector) >= file_.size())
             fault(FindingKind::grain, offset, "grain ", number, " lies at byte ", to_bytes(sector).count(),
-                  sector >= file_end_ ? ", beyond the end of the file" : ", and the file ends inside it");
+                  ", beyond the end of the file");
+        else if (!header_.compressed && (sector >= file_end_ || inside_disk > file_end_ - sector))
+            fault(FindingKind::grain, offset, "grain ", number, " lies at byte ", to_bytes(sector).count(),
+                  ", and the file ends inside it");
         else if (header_.compressed)
             compressed_.push_back({entry, number});
         else
@@ -164,8 +174,8 @@ class SparseCheck : FileChecker {
 
     // The tables lie in different places; what they say must be equal (6.5).
     void compare(const Directory& primary, const Directory& redundant) {
-        const std::vector<std::size_t> first = hashes_of_tables(primary);
-        const std::vector<std::size_t> second = hashes_of_tables(redundant);
+        const std::vector<std::size_t> first = hashes_of_tables(file_, offsets_of(primary), table_bytes());
+        const std::vector<std::size_t> second = hashes_of_tables(file_, offsets_of(redundant), table_bytes());
         for (std::size_t i = 0; i < first.size(); ++i) {
             const bool has_first = primary.entries[i] != 0;
             const bool has_second = redundant.entries[i] != 0;
@@ -179,17 +189,6 @@ class SparseCheck : FileChecker {
                 findings_.faults.add(FindingKind::redundant, file_.path(), redundant.offset_of(i),
                                      [] { return std::string(); });  // counted only
         }
-    }
-
-    std::vector<std::size_t> hashes_of_tables(const Directory& directory) const {
-        std::vector<std::size_t> hashes(directory.entries.size());
-        read_tables(file_, offsets_of(directory), table_bytes(),
-                    [&hashes](std::size_t index, std::span<const std::byte> bytes) {
-                        const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
-                                                    bytes.size());
-                        hashes[index] = bytes.empty() ? 0 : std::hash<std::string_view>()(text);
-                    });
-        return hashes;
     }
 
     // Names the first entry that differs. A table that cannot be read has had its own fault.

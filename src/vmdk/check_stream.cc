@@ -210,7 +210,8 @@ void check_compressed_grains(const File& file, const SparseHeader& header,
             fault(wrong_size);
             if (block.size > 0)  // the walk over the markers goes by
                 use.add(FilePart::grain, number, Sectors(sector),
-                        std::min(block.grain_length(), whole_sectors(file.size()) - Sectors(sector)));
+                        std::min(block.grain_length(),
+                                 whole_sectors(file.size() + Bytes(sector_size - 1)) - Sectors(sector)));
             continue;
         }
         const Sectors wanted(number * header.grain_size.count());

@@ -92,13 +92,15 @@ void append_cowd_extent(Layer::Builder& layer, const FilePtr& file, Sectors size
 
     const Sectors data_start = cowd_data_start(header, directory.size());
     GrainRuns runs(layer, {file, depth, size, header.grain_size, data_start});
-    read_tables(*file, tables, cowd_table_bytes, [&](std::size_t index, std::span<const std::byte> bytes) {
-        if (!tables[index])
+    read_tables(*file, tables, cowd_table_bytes, [&](std::size_t index, const ReadTable& table) {
+        const bool is_readable =
+            table.kind != ReadTable::Kind::unreadable && directory[index] >= data_start.count();
+        if (!tables[index] || (is_readable && table.kind == ReadTable::Kind::zeros))
             runs.unallocated(cowd_entries_per_table);
-        else if (bytes.empty() || directory[index] < data_start.count())
+        else if (!is_readable)
             runs.damaged(cowd_entries_per_table, misplaced_table);
         else
-            take_table(runs, bytes);
+            take_table(runs, table.bytes);
     });
     runs.finish();
 }

@@ -75,20 +75,20 @@ std::uint64_t parse_number(TextCursor& cursor, std::string_view what) {
 }
 
 // A name in double quotes. There is no escape for a quote, and a control character in a path has no good use.
-std::string parse_file_name(TextCursor& cursor) {
+std::string parse_file_name(TextCursor& cursor, bool may_be_empty) {
     const TextCursor at = cursor;
     if (cursor.at_end()) at.fail("the line ends here (expected the file name in double quotes)");
     if (cursor.peek() != '"') at.fail("expected the file name in double quotes");
     const std::optional<std::string_view> name = cursor.take_quoted();
     if (!name) at.fail("the file name has no closing quote");
-    if (name->empty()) at.fail("the file name is empty");
+    if (name->empty() && !may_be_empty) at.fail("the file name is empty");
     for (const char c : *name)
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
             at.fail("the file name holds a control character");
     return std::string(*name);
 }
 
-ExtentDescriptor parse_extent(TextCursor cursor) {
+ExtentDescriptor parse_extent(TextCursor cursor, bool is_embedding) {
     ExtentDescriptor extent;
     extent.position = cursor.position();
     extent.access = parse_word(cursor, access_words, "access");
@@ -100,7 +100,8 @@ ExtentDescriptor parse_extent(TextCursor cursor) {
     // Only ZERO and hidden space need no file; `ZERO "/dev/x" 0` is written too and names nothing that is
     // read.
     const bool needs_file = extent.type != ExtentType::zero && extent.access != Access::no_access;
-    if (needs_file || !cursor.at_end()) extent.file_name = parse_file_name(cursor);
+    if (needs_file || !cursor.at_end())
+        extent.file_name = parse_file_name(cursor, is_embedding && extent.type == ExtentType::sparse);
     if (!cursor.at_end()) {
         at = cursor;
         extent.offset = Sectors(parse_number(cursor, "the offset"));
@@ -143,15 +144,22 @@ std::uint32_t parse_hex_id(const TextCursor& line, const KeyValue& entry) {
     return value;
 }
 
+// DOS programs end a text with a ^Z.
+std::string_view without_end_mark(std::string_view text) {
+    const std::size_t last = text.find_last_not_of("\x1a\r\n");
+    const std::size_t mark = text.find('\x1a', last == std::string_view::npos ? 0 : last);
+    return text.substr(0, mark);
+}
+
 class DescriptorParser {
   public:
-    explicit DescriptorParser(const std::string& file_name) : file_name_(file_name) {}
+    DescriptorParser(const std::string& file_name, Place place) : file_name_(file_name), place_(place) {}
 
     Descriptor parse(std::string_view text) {
         if (text.size() > max_descriptor_bytes)
             throw Error(ErrorKind::format, concat("the descriptor is ", text.size(), " bytes long (at most ",
                                                   max_descriptor_bytes, " are read)"));
-        text = text.substr(0, text.find('\0'));
+        text = without_end_mark(text.substr(0, text.find('\0')));
         if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
         for (std::size_t number = 1; !text.empty(); ++number) {
             const std::size_t end = std::min(text.find('\n'), text.size());
@@ -169,6 +177,8 @@ class DescriptorParser {
         line.skip_blanks();
         if (line.at_end() || line.peek() == '#') return;
         if (std::optional<KeyValue> entry = parse_key_value(line)) {
+            if (ddb_.size() + result_.header.size() == max_key_lines)
+                line.fail(concat("more than ", max_key_lines, " header and ddb lines"));
             if (starts_with_ignoring_case(entry->first, "ddb."))
                 ddb_.emplace_back(entry->first.substr(4), std::move(entry->second));
             else
@@ -182,7 +192,7 @@ class DescriptorParser {
 
     void take_extent(const TextCursor& line) {
         if (result_.extents.size() == max_extents) line.fail(concat("more than ", max_extents, " extents"));
-        ExtentDescriptor extent = parse_extent(line);
+        ExtentDescriptor extent = parse_extent(line, place_ == Place::embedded && result_.extents.empty());
         capacity_ += extent.size;
         if (capacity_ > max_capacity)
             line.fail(concat("the extents add up to more than ", max_capacity.count(), " sectors"));
@@ -233,9 +243,10 @@ class DescriptorParser {
     }
 
     const std::string& file_name_;
+    Place place_;
     Descriptor result_;
     std::vector<KeyValue> ddb_;
-    // Of the header, which may have a million lines: looking through them for each would take hours.
+    // Of the header: looking through all of its lines for each would take minutes.
     std::map<std::string, std::string, LessIgnoringCase> values_;
     Sectors capacity_;
 };
@@ -272,8 +283,8 @@ Sectors Descriptor::capacity() const {
     return sum;
 }
 
-Descriptor parse_descriptor(std::string_view text, const std::string& file_name) {
-    return DescriptorParser(file_name).parse(text);
+Descriptor parse_descriptor(std::string_view text, const std::string& file_name, Place place) {
+    return DescriptorParser(file_name, place).parse(text);
 }
 
 bool looks_like_descriptor(std::string_view text) {

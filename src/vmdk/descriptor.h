@@ -2,8 +2,8 @@
 //
 // Grammar (format reference, sections 2 and 3): `#` comments and blank lines anywhere; `key = value` lines,
 // the value quoted or not; extent lines `ACCESS SIZE TYPE ["FILE" [OFFSET [PARTITION-UUID [DEVICE-ID]]]]`. LF
-// or CRLF; a NUL ends the text. Keys and words in any case. What is not understood is refused: a line that is
-// skipped shifts every later sector.
+// or CRLF; a NUL ends the text, and so does a ^Z behind its last line. Keys and words in any case. What is
+// not understood is refused: a line that is skipped shifts every later sector.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,8 @@ namespace vmdkdm {
 /// lines.
 inline constexpr std::size_t max_descriptor_bytes = 4 << 20;
 inline constexpr std::size_t max_extents = 32768;
+/// Of header and `ddb.` lines together.
+inline constexpr std::size_t max_key_lines = 65536;
 
 /// The 32-bit number that changes whenever the content of a link does.
 struct ContentId {
@@ -82,9 +84,13 @@ struct Descriptor {
     bool has_parent() const { return parent_cid != no_parent; }
 };
 
-/// Parses a whole descriptor. `file_name` is used in messages only. Throws TextError, which
+enum class Place { own_file, embedded };
+
+/// Parses a whole descriptor. `file_name` is used in messages only. An embedded one may leave the name of its
+/// first extent empty, when that is SPARSE: it is the file that the descriptor is in. Throws TextError, which
 /// says file:line:column, what was found and what was expected; Error (format) for the text as a whole.
-Descriptor parse_descriptor(std::string_view text, const std::string& file_name);
+Descriptor parse_descriptor(std::string_view text, const std::string& file_name,
+                            Place place = Place::own_file);
 
 /// Whether `text` (the start of a file is enough) looks like a descriptor: a `version` key is the first thing
 /// in it that is neither comment nor blank, or another header key is, with a `version` later on.

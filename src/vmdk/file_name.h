@@ -1,6 +1,7 @@
 // From the name on an extent line to names that a Linux file system may have for it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,12 @@ std::vector<std::string> file_name_candidates(const std::string& name, const std
 /// there is no such character set.
 void load_encoding(const std::string& encoding);
 
-/// Whether `name` is a device of a Windows host: \\.\PhysicalDrive0.
-bool is_windows_device(const std::string& name);
+/// The last part of a name that is absolute on Linux, Windows ("C:\VMs\x.vmdk", "\\server\share\x.vmdk") or
+/// ESXi ("[datastore] dir/x.vmdk"), where there is a file of that name to be looked for. A device is none.
+std::optional<std::string> base_name_of_absolute(const std::string& name);
+
+/// Throws Error (format) for what is no file on any host but its own: a device of Windows
+/// ("\\.\PhysicalDrive0"), an object on vSAN ("vsan://...").
+void refuse_unreachable_name(const std::string& name);
 
 }  // namespace vmdkdm

@@ -35,11 +35,25 @@ void check_directory_length(const File& file, std::uint64_t entries);
 inline constexpr const char* misplaced_table =
     "a grain table lies outside the file, or where another one does";
 
-/// Calls `visit` for every table in order: with its bytes, or with an empty span when it does not exist, does
-/// not lie inside the file or shares bytes with another: a small file must not claim more grains than it has
-/// entries. Tables that are near each other in the file are read with one call.
+struct ReadTable {
+    enum class Kind {
+        unreadable,  ///< does not exist, does not lie inside the file or shares bytes with another
+        zeros,       ///< lies in a hole of the file
+        read,
+    };
+    Kind kind = Kind::unreadable;
+    std::span<const std::byte> bytes = {};  ///< of one that was read
+};
+
+/// Calls `visit` for every table in order. A small file must not claim more grains than it has entries, nor
+/// take longer than its size: of what lies in holes nothing is read, and tables that are near each other in
+/// the file are read with one call.
 void read_tables(const File& file, std::span<const TableOffset> tables, std::size_t table_bytes,
-                 const std::function<void(std::size_t index, std::span<const std::byte> bytes)>& visit);
+                 const std::function<void(std::size_t index, const ReadTable& table)>& visit);
+
+/// A number for what each table says, equal for those that say the same; 0 for one that is unreadable.
+std::vector<std::size_t> hashes_of_tables(const File& file, std::span<const TableOffset> tables,
+                                          std::size_t table_bytes);
 
 /// Turns grains, told in guest order, into runs of a layer. What reaches beyond the extent's end is dropped:
 /// the last grain may be longer than the disk, and so may the tables.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <optional>
 
 #include "base/concat.h"
@@ -9,8 +11,10 @@
 #include "base/little_endian.h"
 #include "base/text_cursor.h"
 #include "vmdk/cowd.h"
+#include "vmdk/descriptor_text.h"
 #include "vmdk/file_name.h"
 #include "vmdk/flat.h"
+#include "vmdk/foreign_file.h"
 #include "vmdk/se_sparse.h"
 
 namespace vmdkdm {
@@ -35,23 +39,18 @@ std::string read_text(const File& file, Bytes offset, std::size_t size) {
     return text;
 }
 
-std::string load_descriptor_text(const File& file, const std::string& path) {
+DescriptorText load_descriptor_text(const File& file, const std::string& path) {
     const std::size_t size =
         static_cast<std::size_t>(std::min<std::uint64_t>(file.size().count(), max_descriptor_bytes));
-    std::string text = read_text(file, Bytes(0), std::min(size, head_bytes));
-    if (const auto kind = undescribed_kind(std::as_bytes(std::span(text))))
+    const std::string head = read_text(file, Bytes(0), std::min(size, head_bytes));
+    if (const auto kind = undescribed_kind(std::as_bytes(std::span(head))))
         throw Error(ErrorKind::format, concat("it is ", *kind, ": name the descriptor that goes with it"));
-    if (!looks_like_descriptor(text)) {
-        const bool is_data = path.find("-flat.vmdk") != std::string::npos;
-        throw Error(ErrorKind::format,
-                    concat("it is not a VMDK descriptor",
-                           is_data ? " (it looks like the data of an image: name the descriptor beside it)"
-                                   : " (expected a text with a 'version' line)"));
-    }
+    if (!looks_like_descriptor(descriptor_text(head).text))
+        throw Error(ErrorKind::format, describe_foreign_file(file, path, std::as_bytes(std::span(head))));
     if (file.size() > Bytes(max_descriptor_bytes))
         throw Error(ErrorKind::format, concat("the descriptor is ", file.size().count(),
                                               " bytes long (at most ", max_descriptor_bytes, " are read)"));
-    return text + read_text(file, Bytes(text.size()), size - text.size());
+    return descriptor_text(head + read_text(file, Bytes(head.size()), size - head.size()));
 }
 
 // Format reference, 6.7. An area of zeros means that there is none.
@@ -90,6 +89,15 @@ void note_filters(const Image& image, std::vector<std::string>& notes) {
     if (const auto filters = image.descriptor.ddb.get("iofilters"); filters && !filters->empty())
         notes.push_back(concat("I/O filters were active on '", image.path, "' (", printable(*filters),
                                "); newer data may be elsewhere"));
+}
+
+// Each extent is open here, in the reader and in a loop device; what else is open comes in tens.
+Error naming_open_files(const Error& error, const Image& image) {
+    const std::string what = error.what();
+    if (!what.ends_with(std::strerror(EMFILE))) return error;
+    return {error.kind(),
+            concat(what, ": the image's ", image.descriptor.extents.size(), " extents need a limit of ",
+                   2 * image.descriptor.extents.size() + 64, " (see ulimit -n)")};
 }
 
 // Reads one image's extents, in the order of their lines.
@@ -131,7 +139,7 @@ class LayerReader {
                 notes_.push_back(concat("'", image_.path, "': the extent line says ", extent.size.count(),
                                         " sectors, the header ", size.count(), "; the header is believed"));
             sparse_files_.take(*image_.file, image_, extent);
-            append_sparse(image_.file, *image_.embedding, size);
+            append_sparse(image_.file, read_sparse_header(*image_.file), size);
             return;
         }
         if (is_flat(extent.type) || extent.access == Access::no_access) {
@@ -166,9 +174,8 @@ class LayerReader {
     }
 
     FilePtr open(const ExtentDescriptor& extent) {
-        FilePtr file = open_extent_file(image_, extent, opener_);
-        if (file->identity() == image_.file->identity())
-            throw Error(ErrorKind::format, "it names the descriptor itself as its data");
+        FilePtr file = open_extent_file(image_, extent, opener_, notes_);
+        if (file->identity() == image_.file->identity()) refuse_descriptor_as_data(image_, extent);
         return file;
     }
 
@@ -200,11 +207,15 @@ Image read_image(const std::string& path, FileOpener& opener) {
 }
 
 Image read_image(const std::string& path, FilePtr file) {
-    if (!is_sparse_extent(*file))
-        return {path, file, parse_descriptor(load_descriptor_text(*file, path), path), std::nullopt};
-    SparseHeader header = read_sparse_header(*file);
+    if (!is_sparse_extent(*file)) {
+        const DescriptorText loaded = load_descriptor_text(*file, path);
+        Descriptor descriptor = parse_descriptor(loaded.text, path);
+        if (loaded.was_utf16) descriptor.encoding = "UTF-8";
+        return {path, std::move(file), std::move(descriptor), std::nullopt};
+    }
+    SparseHeader header = read_sparse_header_at(*file, Bytes(0));
     const std::string text = load_embedded_text(*file, header);
-    return {path, std::move(file), parse_descriptor(text, path), header};
+    return {path, std::move(file), parse_descriptor(text, path, Place::embedded), header};
 }
 
 void SparseFiles::take(const File& file, const Image& image, const ExtentDescriptor& extent) {
@@ -216,21 +227,51 @@ void SparseFiles::take(const File& file, const Image& image, const ExtentDescrip
                        is_same_image ? "" : concat(" of '", known->second.image, "'")));
 }
 
-FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, FileOpener& opener) {
-    if (is_windows_device(extent.file_name))
-        throw Error(ErrorKind::format,
-                    concat("'", printable(extent.file_name), "' is a device of a Windows host"));
+FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, FileOpener& opener,
+                         std::vector<std::string>& notes) {
+    const std::string& written = extent.file_name;
+    if (written.empty()) throw Error(ErrorKind::format, "the file name is empty");
+    refuse_unreachable_name(written);
     std::optional<Error> first_error;
-    for (const std::string& name :
-         file_name_candidates(extent.file_name, image.descriptor.encoding, opener)) {
+    // Nothing when it is not there, or only under a name that the rules forbid.
+    const auto try_name = [&](const std::string& name) -> FilePtr {
         try {
             return opener.open_beside(*image.file, name);
         } catch (const Error& error) {
-            if (!first_error || error.kind() != ErrorKind::not_found) first_error = error;
-            if (error.kind() != ErrorKind::not_found) break;
+            if (error.kind() != ErrorKind::not_found && error.kind() != ErrorKind::refused)
+                throw naming_open_files(error, image);
+            const bool says_more = first_error && first_error->kind() == ErrorKind::not_found &&
+                                   error.kind() == ErrorKind::refused;
+            if (!first_error || says_more) first_error = error;
+            return nullptr;
         }
+    };
+    const std::vector<std::string> names = file_name_candidates(written, image.descriptor.encoding, opener);
+    for (const std::string& name : names) {
+        if (FilePtr file = try_name(name)) return file;
+        if (first_error->kind() == ErrorKind::refused) break;
+    }
+    for (const std::string& name : names) {
+        const std::optional<std::string> base_name = base_name_of_absolute(name);
+        if (!base_name) continue;
+        const std::optional<Error> of_written = first_error;
+        if (FilePtr file = try_name(*base_name)) {
+            notes.push_back(concat("the extent on line ", extent.position.line, " is '", printable(written),
+                                   "'; '", file->path(), "' is read for it"));
+            return file;
+        }
+        // What stands in the descriptor is what the user knows.
+        first_error = of_written;
     }
     throw *first_error;
+}
+
+void refuse_descriptor_as_data(const Image& image, const ExtentDescriptor& extent) {
+    if (image.embedding && is_flat(extent.type)) {
+        const Sectors end = image.embedding->descriptor_offset + image.embedding->descriptor_size;
+        if (extent.offset >= std::max(end, Sectors(1))) return;
+    }
+    throw Error(ErrorKind::format, "it names the descriptor itself as its data");
 }
 
 std::string_view why_unread(ExtentType type) {

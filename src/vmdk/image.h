@@ -23,7 +23,9 @@ struct Image {
     std::string path;  ///< as the user or the child wrote it; for messages
     FilePtr file;      ///< that holds the descriptor
     Descriptor descriptor;
-    std::optional<SparseHeader> embedding;  ///< the extent that the descriptor is embedded in
+    /// The header of the extent that the descriptor is embedded in, as it stands: its footer is not read, so
+    /// that a stream without one can still be described.
+    std::optional<SparseHeader> embedding;
 };
 
 /// Reads the descriptor of the image that the user named, and opens nothing else. Throws Error when the file
@@ -49,8 +51,15 @@ class SparseFiles {
     std::map<FileIdentity, Use> uses_;
 };
 
-/// The file of an extent, under the first of its possible names that exists. Throws Error.
-FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, FileOpener& opener);
+/// The file of an extent, under the first of its possible names that exists. An absolute name, which is one
+/// of the host where the image was made, gives the file of that name beside the descriptor where it leads
+/// nowhere, and a note. Throws Error.
+FilePtr open_extent_file(const Image& image, const ExtentDescriptor& extent, FileOpener& opener,
+                         std::vector<std::string>& notes);
+
+/// Throws Error (format) when the extent is flat data in the file of the descriptor itself and is not clear
+/// of it: only behind an embedded descriptor is there anything else.
+void refuse_descriptor_as_data(const Image& image, const ExtentDescriptor& extent);
 
 /// Why extents of this type are not read, for those that are not.
 std::string_view why_unread(ExtentType type);

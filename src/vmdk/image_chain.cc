@@ -57,6 +57,7 @@ class ParentFinder {
         if (hint.empty())
             throw Error(ErrorKind::format, concat("'", child_.path, "' has a parent (CID ", wanted(),
                                                   "), but does not say where it is"));
+        with_context(concat("the parent of '", child_.path, "'"), [&] { refuse_unreachable_name(hint); });
         for (const std::string& name : file_name_candidates(hint, child_.descriptor.encoding, opener_))
             for (const std::string& candidate : parent_candidates(name, rules_.search_dirs))
                 if (std::optional<Image> parent = try_candidate(candidate, candidate == name))
@@ -144,8 +145,10 @@ std::vector<std::string> parent_candidates(const std::string& hint,
             std::find(candidates.begin(), candidates.end(), candidate) == candidates.end())
             candidates.push_back(candidate);
     };
-    std::string path = without_datastore(hint);
     add(hint);
+    // qemu-img create -b file:base.vmdk
+    constexpr std::string_view protocol = "file:";
+    std::string path = without_datastore(hint.starts_with(protocol) ? hint.substr(protocol.size()) : hint);
     add(path);
     std::replace(path.begin(), path.end(), '\\', '/');
     add(path);
@@ -193,13 +196,24 @@ PartialChain read_partial_chain(Image image, FileOpener& opener, const ChainRule
     return partial;
 }
 
+PartialChain read_readable_chain(const std::string& path, FileOpener& opener, const ChainRules& rules,
+                                 std::vector<std::string>& notes) {
+    PartialChain partial = read_partial_chain(read_image(path, opener), opener, rules, notes);
+    try {
+        refuse_or_note_cids(partial.chain.images, rules.ignore_cid, notes);
+    } catch (const Error&) {
+        partial.broken = std::current_exception();
+    }
+    const bool is_there = rules.layer < partial.chain.images.size();
+    if (partial.broken && !is_there) std::rethrow_exception(partial.broken);
+    drop_newer_layers(partial.chain, path, rules.layer);
+    return partial;
+}
+
 ImageChain read_chain(const std::string& path, FileOpener& opener, const ChainRules& rules,
                       std::vector<std::string>& notes) {
-    PartialChain partial = read_partial_chain(read_image(path, opener), opener, rules, notes);
-    std::vector<Image>& links = partial.chain.images;
-    refuse_or_note_cids(links, rules.ignore_cid, notes);
+    PartialChain partial = read_readable_chain(path, opener, rules, notes);
     if (partial.broken) std::rethrow_exception(partial.broken);
-    drop_newer_layers(partial.chain, path, rules.layer);
     return std::move(partial.chain);
 }
 

@@ -39,6 +39,11 @@ struct PartialChain {
 PartialChain read_partial_chain(Image image, FileOpener& opener, const ChainRules& rules,
                                 std::vector<std::string>& notes);
 
+/// The image that the user named and its parents, as far as they can be read and, unless the rules allow it
+/// otherwise, are what their children were made on. Throws Error when the image itself cannot be read.
+PartialChain read_readable_chain(const std::string& path, FileOpener& opener, const ChainRules& rules,
+                                 std::vector<std::string>& notes);
+
 /// Leaves `layer` (0 the image itself) and what is below it. Throws Error (usage) when there is none such.
 void drop_newer_layers(ImageChain& chain, const std::string& path, unsigned layer);
 

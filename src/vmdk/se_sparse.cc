@@ -38,17 +38,16 @@ class SeSparseReader {
         tables.reserve(directory.size());
         for (const std::uint64_t entry : directory)
             tables.push_back(se_sparse_table_offset(*file_, header_, entry));
-        read_tables(
-            *file_, tables, se_sparse_table_bytes, [&](std::size_t index, std::span<const std::byte> bytes) {
-                if (directory[index] == 0)
-                    runs_.unallocated(se_sparse_entries_per_table);
-                else if (bytes.empty())
-                    runs_.damaged(se_sparse_entries_per_table,
-                                  tables[index] ? misplaced_table : "a grain directory entry is damaged");
-                else
-                    for (std::size_t i = 0; i < se_sparse_entries_per_table; ++i)
-                        take_grain(load_le64(bytes, 8 * i));
-            });
+        read_tables(*file_, tables, se_sparse_table_bytes, [&](std::size_t index, const ReadTable& table) {
+            if (directory[index] == 0 || table.kind == ReadTable::Kind::zeros)
+                runs_.unallocated(se_sparse_entries_per_table);
+            else if (table.kind == ReadTable::Kind::unreadable)
+                runs_.damaged(se_sparse_entries_per_table,
+                              tables[index] ? misplaced_table : "a grain directory entry is damaged");
+            else
+                for (std::size_t i = 0; i < se_sparse_entries_per_table; ++i)
+                    take_grain(load_le64(table.bytes, 8 * i));
+        });
         runs_.finish();
     }
 

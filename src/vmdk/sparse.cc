@@ -4,8 +4,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <functional>
-#include <string_view>
 #include <tuple>
 
 #include "base/concat.h"
@@ -52,6 +50,7 @@ struct RawHeader {
     bool newlines_intact() const {
         return load_le32(bytes_, 73) == 0x0a0d200a;  // \n, blank, \r, \n
     }
+    bool newlines_missing() const { return load_le32(bytes_, 73) == 0; }
     std::uint32_t compress_algorithm() const { return load_le<std::uint16_t>(bytes_, 77); }
 
   private:
@@ -87,7 +86,11 @@ class HeaderReader {
         if ((flags & incompatible_flags & ~(flag_compressed | flag_markers)) != 0)
             fail(concat("sparse extent with unknown flags 0x", to_hex(flags)));
         if ((flags & flag_newline_test) != 0 && !raw.newlines_intact())
-            fail("its line ends were converted, as by a transfer in text mode: the data is damaged");
+            fail(
+                raw.newlines_missing()
+                    ? "the four bytes of its header that show whether line ends were converted are zeros: it "
+                      "is damaged, or made by a program that does not know the format"
+                    : "its line ends were converted, as by a transfer in text mode: the data is damaged");
 
         SparseHeader header;
         header.version = raw.version();
@@ -185,13 +188,14 @@ class SparseReader {
         if (header_.unclean_shutdown) compare_with_redundant();
         const std::vector<TableOffset> tables = offsets_of(directory);
         entries_.resize(header_.entries_per_table);
-        read_tables(*file_, tables, table_bytes(), [&](std::size_t index, std::span<const std::byte> bytes) {
-            if (!tables[index])
+        read_tables(*file_, tables, table_bytes(), [&](std::size_t index, const ReadTable& table) {
+            const bool is_readable = table.kind != ReadTable::Kind::unreadable && directory[index] != 1;
+            if (!tables[index] || (is_readable && table.kind == ReadTable::Kind::zeros))
                 runs_.unallocated(header_.entries_per_table);
-            else if (bytes.empty() || directory[index] == 1)
+            else if (!is_readable)
                 runs_.damaged(header_.entries_per_table, misplaced_table);
             else
-                take_table(bytes);
+                take_table(table.bytes);
         });
         runs_.finish();
         if (runs_.overlapping())
@@ -221,8 +225,8 @@ class SparseReader {
         notes_.push_back(concat("'", file_->path(), "' was not closed cleanly"));
         if (!header_.redundant_tables || use_redundant_) return;
         try {
-            if (hashes_of_tables(read_directory(header_.directory)) !=
-                hashes_of_tables(read_directory(header_.redundant_directory)))
+            if (hashes_of(read_directory(header_.directory)) !=
+                hashes_of(read_directory(header_.redundant_directory)))
                 notes_.push_back(concat("'", file_->path(),
                                         "': the grain directory and its redundant copy differ; "
                                         "the directory is read"));
@@ -231,15 +235,8 @@ class SparseReader {
         }
     }
 
-    std::vector<std::size_t> hashes_of_tables(const std::vector<std::uint32_t>& directory) const {
-        std::vector<std::size_t> hashes(directory.size());
-        read_tables(*file_, offsets_of(directory), table_bytes(),
-                    [&hashes](std::size_t index, std::span<const std::byte> bytes) {
-                        const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
-                                                    bytes.size());
-                        hashes[index] = bytes.empty() ? 0 : std::hash<std::string_view>()(text);
-                    });
-        return hashes;
+    std::vector<std::size_t> hashes_of(const std::vector<std::uint32_t>& directory) const {
+        return hashes_of_tables(*file_, offsets_of(directory), table_bytes());
     }
 
     static std::vector<TableOffset> offsets_of(const std::vector<std::uint32_t>& directory) {

@@ -36,7 +36,7 @@ bool is_sparse_extent(const File& file);
 /// Throws Error (format) that says what is wrong with the header, or with the footer that it refers to.
 SparseHeader read_sparse_header(const File& file);
 
-/// A header in another place, such as a footer: taken as it stands, with `directory` as it says.
+/// One header, such as a footer: taken as it stands, with `directory` as it says.
 SparseHeader read_sparse_header_at(const File& file, Bytes offset);
 
 /// No grain lies before this sector of the file.

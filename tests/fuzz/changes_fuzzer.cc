@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/little_endian.h"
+#include "fuzz/check_changes.h"
 #include "fuzz/image_files.h"
 #include "fuzz/mutate_extent.h"
 #include "overlay/changes.h"
@@ -29,6 +30,8 @@ void check_changes(const FilePtr& file, Sectors capacity, std::size_t input_byte
     // Each entry of 16 bytes has a byte that is not zero, and 64 bytes of input make 64 of the file.
     test::require(changes.chunk_count <= input_bytes, "a small input gives few chunks");
     test::require(changes.chunk_count == 0 || changes.used > Bytes(0), "what is changed takes room");
+    test::require_apart(changes, Bytes(0), file->size());
+    test::require_faults(changes);
 }
 
 }  // namespace

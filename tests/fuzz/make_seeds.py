@@ -141,6 +141,18 @@ def changes_seeds():
     yield "hostile", store(8, [(1, 20), (1, 30), (2, 21), (3, 1), (1 << 63, 5), (4, 1 << 40)], 75)
 
 
+def overlay_seeds():
+    """A header, a NUL, and the COW area."""
+    header = ("vmdk-dm overlay 1\nlimit=00000000000001048576\ncapacity=75\nchunk=8\ncreated=2026-11-22T19:30:00Z\n"
+              "image=/vm/web.vmdk\nlink=0000000f ffffffff \nfile=300 1 web.vmdk\nend\n")
+    for name, exceptions in {"good": [(0, 2), (1, 3), (9, 4)], "none": [], "tables": [(0, 2), (1, 1), (2, 258)],
+                             "shared": [(0, 2), (1, 2), (3, 3)], "outside": [(0, 2), (1, 256)]}.items():
+        file = io.BytesIO()
+        numbers = [new for _, new in exceptions]
+        cow_store.write_store(file, 0, 8, [(old, b"") for old, _ in exceptions], numbers=numbers)
+        yield f"store-{name}", header.encode() + b"\0" + file.getvalue()
+
+
 def any_bytes():
     """For targets that make something valid of whatever bytes there are."""
     rng = random.Random(7)
@@ -155,6 +167,49 @@ def in_pieces(data):
         if any(piece):
             seed += struct.pack("<H", at // PIECE) + piece.ljust(PIECE, b"\0")
     return seed
+
+
+def value(*parts):
+    """As src/confine/value.h writes it: numbers, and texts with their length."""
+    made = b""
+    for part in parts:
+        if isinstance(part, str):
+            made += struct.pack("<Q", len(part)) + part.encode()
+        else:
+            made += struct.pack("<Q", part)
+    return made
+
+
+def answers_seeds():
+    """One of each kind that answers_fuzzer.cc knows, by its number there, whole and with a count that is far too large."""
+    extent = (0, 8, 0, "b", 0, 7, 1)
+    descriptor = (1, "UTF-8", 1, 0xFFFFFFFF, "custom", "", 1, "key", "value", 1, *extent, 1, "ddb.uuid", "60 00")
+    header = (0, 0, 1, 0, 3, 512, 2048, 128, 1, 20, 0, 21, 128, 0)
+    run = [0 << 56 | 8, 3, 0, 1 << 56 | 8, 0, 1, 2 << 56 | 16, 5, 1, 3 << 56 | 8, 0, 0]
+    finding = (2, "/vm/b", 512, "a grain twice")
+    sha256 = "0123456789abcdef" * 4
+    answers = {
+        "chain": (0, value(2, 0, *descriptor, 0, 1, *descriptor, 1, *header, 2, "a note", "another")),
+        "map": (1, value(2, 0, 0, 0, 1, 1, 1, 0, 50, 16, 2, 2, "why", 2, "why", 4, *run)),
+        "report": (2, value("/vm/disk.vmdk", 1, 2, 1, 2, 1, 1, *finding, 0, 0)),
+        "copy": (3, value(512000, 0, 0, 512000, 1, 8, 8, 0, 512, "damaged", 2, sha256, "0" * 32)),
+        "hashes": (4, value(0, sha256, 1, 981173106, 789, 1, 1, "cannot be read", "", 0, 0, sha256, 512)),
+        "partitions": (5, value(0, 2, 2, 4096, 8192, 0, "0x83", "", "", 1, 2048, 2048, 1, "0x5", "label", "uuid")),
+        "content": (6, value(1, "ext4", "filesystem", "label", "uuid", "1.0")),
+        "request": (7, value(1, 0, "./disk.vmdk")),
+        "encoding": (7, value(2, "windows-1251")),
+    }
+    for name, (number, data) in answers.items():
+        yield name, bytes([number, 6]) + data
+        for at in range(0, min(len(data) - 7, 80), 8):
+            yield f"{name}-{at}", bytes([number, 6]) + data[:at] + struct.pack("<Q", 20_000_000) + data[at + 8 :]
+    times = struct.pack("<qI", 981173106, 789)
+    text = struct.pack("<I", 4) + b"name"
+    mode = struct.pack("<I", 0o755)
+    records = (b"D" + text + mode + times + b"F" + text + mode + times + b"B" + struct.pack("<QI", 4096, 3) + b"abc"
+               + b"E" + struct.pack("<Q", 8192) + b"L" + text + text + times + b"S" + text + b"p"
+               + b"N" + text + struct.pack("<I", 5) + b"UZ")
+    yield "tree", bytes([8, 0]) + records
 
 
 def write_seed(directory, name, data):
@@ -180,11 +235,12 @@ def main():
                 write_seed(HERE / "corpus" / kind, name, in_pieces(data))
                 write_seed(HERE / "corpus" / kind, f"{name}-damaged", in_pieces(damaged(data, rng)))
     for kind, seeds in {"chain": chain_seeds, "descriptor": descriptor_seeds, "delta": any_bytes,
-                        "exceptions": any_bytes, "qemu": any_bytes}.items():
+                        "exceptions": any_bytes, "overlay": overlay_seeds, "qemu": any_bytes}.items():
         for name, data in seeds():
             write_seed(HERE / "corpus" / kind, name, data.encode() if isinstance(data, str) else data)
-    for name, data in changes_seeds():
-        write_seed(HERE / "corpus" / "changes", name, data)
+    for kind, seeds in {"changes": changes_seeds, "answers": answers_seeds}.items():
+        for name, data in seeds():
+            write_seed(HERE / "corpus" / kind, name, data)
 
 
 if __name__ == "__main__":

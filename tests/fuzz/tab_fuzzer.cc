@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/escaped.h"
 #include "dm/device_name.h"
 #include "fuzz/check.h"
 #include "fuzz/mutate_text.h"
@@ -25,8 +26,7 @@ bool is_same(const TabEntry& a, const TabEntry& b) {
 
 void check_message(std::string_view message) {
     require(!message.empty(), "an error has a text");
-    for (const char c : message)
-        require(c != '\x1b' && c != '\r' && c != '\0', "an error drives no terminal");
+    require(escaped_lines(message) == message, "an error's lines are its own");
 }
 
 void check_entry(const TabEntry& entry) {

@@ -132,6 +132,21 @@ else
     printf '  (not tested: there is no strace)\n'
 fi
 
+check 'descriptors are read under a filter of system calls'
+if command -v strace >/dev/null; then
+    printf 'link %s/images/link.vmdk\nnoise %s/images/noise.vmdk\n' "$work" "$work" >table
+    rm -rf units
+    mkdir units
+    # A sanitizer cannot look for leaks in what is traced.
+    SYSTEMD_VMDKTAB=$work/table SYSTEMD_FSTAB=fstab SYSTEMD_CRYPTTAB=crypttab VMDK_DM_CMDLINE=command-line ASAN_OPTIONS=detect_leaks=0 \
+        strace -f -qq -y -o trace -e trace=seccomp,pread64 "$generator" units >said 2>&1
+    grep -q 'pread64(.*real\.vmdk' trace || fail 'the descriptor was not read'
+    awk '/seccomp\(SECCOMP_SET_MODE_FILTER/ { filtered[$1] = 1 } /pread64\(.*\.vmdk/ && !filtered[$1] { exit 1 }' trace || fail 'without a filter'
+    has_line 'vmdk-dm@link.service.d/50-vmdktab.conf' "RequiresMountsFor=\"$work/real\""
+else
+    printf '  (not tested: there is no strace)\n'
+fi
+
 check 'a thousand entries take no time to speak of'
 for ((i = 0; i < 1000; i++)); do printf 'disk%d %s/images/link.vmdk\n' "$i" "$work"; done >table
 SECONDS=0

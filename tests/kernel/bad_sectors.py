@@ -16,6 +16,12 @@ prints the table of a device of so many sectors in which COUNT sectors of the fi
 
 reads DEVICE past the page cache, in large pieces and then, where one fails, sector by sector: exactly the sectors of BAD
 must give EIO, and the others are DISK's.
+
+    bad_sectors.py alignments DEVICE DISK FIRST BAD
+
+reads DEVICE, which shows DISK from sector FIRST on, around some of the places in BAD: from each sector, so many sectors that
+some reads begin before the place and end behind it, into memory that begins at several sectors of a page, past the page
+cache; and through it. Nothing but DISK's bytes or EIO may come of it; without a sector of BAD, past the page cache, nothing but DISK's bytes.
 """
 import array
 import errno
@@ -149,6 +155,44 @@ def compare(device, disk, bad):
                 sys.exit(f"sector {sector} {'can' if sector in failing else 'cannot'} be read")
 
 
+def alignments(device, disk, first, bad):
+    failing = {int(line) - first for line in pathlib.Path(bad).read_text(encoding="ascii").split()}
+    direct, cached = os.open(device, os.O_RDONLY | os.O_DIRECT), os.open(device, os.O_RDONLY)
+    total = os.lseek(cached, 0, os.SEEK_END) // SECTOR
+    expected = pathlib.Path(disk).read_bytes()[first * SECTOR:][: total * SECTOR]
+    buffer = mmap.mmap(-1, 32 * SECTOR)
+    right = failed = 0
+
+    def read(fd, start, count, place):
+        """False when it fails."""
+        with memoryview(buffer) as view:
+            try:
+                got = os.preadv(fd, [view[place * SECTOR:(place + count) * SECTOR]], start * SECTOR)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                return False
+            if view[place * SECTOR:place * SECTOR + got] != expected[start * SECTOR:start * SECTOR + got]:
+                kind = "zeros" if not any(view[place * SECTOR:place * SECTOR + got]) else "other bytes than the disk's"
+                sys.exit(f"{count} sectors of {device} from {start} on, at {place} in memory: {kind}")
+            return got == count * SECTOR
+
+    places = [sector for sector in sorted(failing) if 0 <= sector < total and sector - 1 not in failing]
+    assert places, f"no bad sector lies on {device}"
+    starts = sorted({start for sector in random.Random(first).sample(places, min(3, len(places)))
+                     for start in range(max(sector - 9, 0), min(sector + 9, total))})
+    for start in starts:
+        for count in (1, 3, 9, 16):
+            if start + count > total:
+                continue
+            well = [read(direct, start, count, place) for place in (0, 1, 5)] + [read(cached, start, count, 0)]
+            right, failed = right + sum(well), failed + len(well) - sum(well)
+            is_bad = not failing.isdisjoint(range(start, start + count))
+            if is_bad and any(well) or not is_bad and not all(well[:3]):
+                sys.exit(f"{count} sectors of {device} from {start} on: {well}")
+    print(f"  {right} reads were right, {failed} failed")
+
+
 if __name__ == "__main__":
     words = [int(word) if word.isdigit() else word for word in sys.argv[2:]]
-    {"plan": plan, "chosen": chosen, "compare": compare}[sys.argv[1]](*words)
+    {"plan": plan, "chosen": chosen, "compare": compare, "alignments": alignments}[sys.argv[1]](*words)

@@ -28,15 +28,42 @@ find_child() {
     return 1
 }
 
+# The same of the one that has a device open.
+find_prober() { find_child && [ -n "$(find "/proc/${facts[Pid]}/fd" -lname '/dev/*dm*' 2>/dev/null)" ]; }
+
 check 'a child that reads an image has no capabilities, no way to new ones, and a filter'
 strace -f -o "$work/strace" -e trace=pread64 -e inject=pread64:delay_enter=1000000 "$vmdk_dm" map "$image" >"$work/out" 2>"$work/err" &
 reader=$!
 wait_until 60 find_child || fail 'no child was seen'
+limits=$(<"/proc/${facts[Pid]}/limits") maps=$(<"/proc/${facts[Pid]}/maps")
+root=$(ls "/proc/${facts[Pid]}/root/" 2>/dev/null || true)
 for set in CapInh CapPrm CapEff CapBnd CapAmb; do
     [ "${facts[$set]}" = 0000000000000000 ] || fail "$set of the child is ${facts[$set]}"
 done
 [ "${facts[NoNewPrivs]}" = 1 ] || fail 'the child may gain powers by exec'
+[ -z "$root" ] || fail 'the root of the child has something in it'
+# limit_of NAME: the hard one, which nobody without a capability raises.
+limit_of() { sed -n "s/^$1 *[^ ]* *\([^ ]*\).*/\1/p" <<<"$limits"; }
+[ "$(limit_of 'Max cpu time')" = 3601 ] || fail "the child may compute for $(limit_of 'Max cpu time') s"
+[ "$(limit_of 'Max file size')" = 0 ] || fail 'the child may write to files'
+[ "$(limit_of 'Max core file size')" = 0 ] || fail 'the child may leave a core'
+if ! ldd "$vmdk_dm" | grep -q libasan; then
+    [ "$(limit_of 'Max address space')" -gt 0 ] || fail "the child may take $(limit_of 'Max address space') bytes of memory"
+fi
+! grep -q '^[^ ]* rw.s ' <<<"$maps" || fail 'the child has memory that it shares with others'
 wait "$reader" || fail 'the image was not read'
+
+# Below the disk, dm-1, is the device that reads its files page by page.
+check 'nor has the one that looks for partitions a part in what its parent shares with udev'
+strace -f -o "$work/strace" -e trace=read -P /dev/mapper/vmdkdm-test-small1 -P /dev/dm-1 -e inject=read:delay_enter=5000000:when=1 \
+    "$vmdk_dm" attach "$image" >"$work/out" 2>"$work/err" &
+attacher=$!
+wait_until 60 find_prober || fail 'no prober was seen'
+limits=$(<"/proc/${facts[Pid]}/limits") maps=$(<"/proc/${facts[Pid]}/maps")
+! grep -q '^[^ ]* rw.s ' <<<"$maps" || fail 'the prober can write what its parent acts on'
+[ "$(limit_of 'Max cpu time')" = 61 ] || fail "the prober may compute for $(limit_of 'Max cpu time') s"
+wait "$attacher" || fail 'not attached'
+must detach vmdkdm-test-small1
 
 # dies SIGNAL STATUS TEXT: an attach whose reader gets the signal when it reads the descriptor, which only a child does.
 dies() {
@@ -66,7 +93,7 @@ nothing_left 'a crash of the copier'
 check 'and of the one that looks for partitions'
 # By then it has its filter, as those before it had; its reads are the first on the device.
 status=0
-strace -f -o "$work/strace" -e trace=read -P /dev/mapper/vmdkdm-test-small1 -P /dev/dm-0 -e inject=read:signal=SEGV:when=1 \
+strace -f -o "$work/strace" -e trace=read -P /dev/mapper/vmdkdm-test-small1 -P /dev/dm-1 -e inject=read:signal=SEGV:when=1 \
     "$vmdk_dm" attach "$image" >"$work/out" 2>"$work/err" || status=$?
 [ "$status" -eq 3 ] || fail "exit status $status after a crash of the prober"
 says 'it made the prober end with signal 11'

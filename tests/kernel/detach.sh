@@ -217,8 +217,8 @@ check 'inner devices: list shows them, and which file is the exception store'
 attach_inner
 must list --json
 json_holds "$work/out" 'len(d) == 1' "d[0]['image'] == '$inner'" "d[0]['disk'] == '$below'" \
-    "sorted(e['path'] for e in d[0]['inner']) == ['$below-cow', '$below-grains', '$below-origin']" \
-    "d[0]['inner'][0]['path'] == '$below-grains'" 'len({e["device"] for e in d[0]["inner"]}) == 3' \
+    "sorted(e['path'] for e in d[0]['inner']) == ['$below-cow', '$below-grains', '$below-origin', '$below-pages']" \
+    "d[0]['inner'][0]['path'] == '$below-grains'" 'len({e["device"] for e in d[0]["inner"]}) == 4' \
     'sorted(e["exceptionStore"] for e in d[0]["lowers"]) == [False, False, True]' \
     'all(e["file"].startswith("/run/vmdk-dm/") == e["exceptionStore"] for e in d[0]["lowers"])'
 must list
@@ -226,7 +226,7 @@ must list
 [[ $(<"$work/out") != *vmdkdm-test-inner-* ]] || fail 'list shows an inner device as a disk'
 
 check 'inner devices: somebody on the disk, or on one of them: named, and all stay'
-for layer in '' -grains -origin -cow; do
+for layer in '' -grains -origin -cow -pages; do
     dmsetup create vmdkdm-test-top --readonly --table "0 8 linear $below$layer 0"
     stays detach vmdkdm-test-inner
     says "$below$layer is in use: dm device 'vmdkdm-test-top' (see --deferred)"
@@ -239,10 +239,11 @@ same_bytes "$below" "$work/expected/inner"
 
 check 'inner devices: --deferred while one of them is open: the rest goes, that one with its last user'
 must detach --deferred vmdkdm-test-inner
-mapped vmdkdm-test-inner-origin
+# It lies on another.
+mapped vmdkdm-test-inner-origin vmdkdm-test-inner-pages
 must list --json
 json_holds "$work/out" 'len(d) == 1' 'd[0]["name"] == "vmdkdm-test-inner-origin"' 'd[0]["deferredRemove"] is True' \
-    'd[0]["inner"] == [] and d[0]["partitions"] == []' "d[0]['image'] == '$inner'"
+    '[e["path"] for e in d[0]["inner"]] == ["/dev/mapper/vmdkdm-test-inner-pages"] and d[0]["partitions"] == []' "d[0]['image'] == '$inner'"
 refuses 5 attach "$inner"
 says 'it is attached already, as /dev/mapper/vmdkdm-test-inner-origin'
 exec {reader}<&-
@@ -252,7 +253,7 @@ check 'inner devices: --deferred while the partition is open: all are there unti
 attach_inner
 exec {reader}<"${below}1"
 must detach --deferred vmdkdm-test-inner
-mapped vmdkdm-test-inner{,1,-grains,-origin,-cow}
+mapped vmdkdm-test-inner{,1,-grains,-origin,-cow,-pages}
 dd if="$work/expected/inner" of="$work/slice" bs=512 skip=64 count=2048 status=none
 cmp "/proc/self/fd/$reader" "$work/slice" >"$work/cmp" 2>&1 || fail "the open partition: $(<"$work/cmp")"
 exec {reader}<&-
@@ -263,7 +264,7 @@ must attach --strategy exceptions --no-partitions "$inner"
 dmsetup remove --verifyudev vmdkdm-test-inner
 must list --json
 json_holds "$work/out" 'len(d) == 1' 'd[0]["name"] == "vmdkdm-test-inner-grains"' "d[0]['image'] == '$inner'" \
-    "sorted(e['path'] for e in d[0]['inner']) == ['$below-cow', '$below-origin']" 'len(d[0]["lowers"]) == 3'
+    "sorted(e['path'] for e in d[0]['inner']) == ['$below-cow', '$below-origin', '$below-pages']" 'len(d[0]["lowers"]) == 3'
 refuses 5 attach "$inner"
 says 'it is attached already, as /dev/mapper/vmdkdm-test-inner-'
 must detach vmdkdm-test-inner-grains

@@ -75,7 +75,7 @@ touch "$work/tree/odd/$(printf 'red\033[31mname\nline')" -d '2001-02-03 04:05:06
 printf '\001' >"$work/tree/odd/-rf"
 truncate -s 64M "$work/disk"
 printf 'label: gpt\nstart=2048, size=65536, type=linux\nstart=67584, size=40960, type=linux\n' | sfdisk --quiet "$work/disk"
-mke2fs -q -t ext4 -d "$work/tree" -E offset=1048576 "$work/disk" 32M
+mke2fs -q -t ext4 -L "$(printf 'red\033[31m\302\233')" -d "$work/tree" -E offset=1048576 "$work/disk" 32M
 printf 'cd /odd\nmknod device b 1 2\n' >"$work/commands"
 debugfs -w -f "$work/commands" "$work/disk?offset=1048576" >/dev/null 2>&1
 truncate -s 20M "$work/fat"
@@ -130,8 +130,39 @@ printf 'cd 1\nls -d readme.txt\nexit 5\n' | "${as_user[@]}" "$vmdk_dm" shell "$i
 [ "$status $(<"$work/out")" = '5 readme.txt' ] || fail "a script on standard input: status $status"
 check "a shell without a terminal reads a script"
 
+on_terminal='import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))'
+# shellcheck disable=SC2016 # expanded inside
+words='printf "%s" "$0"; printf "%s" "$0" >&2'
+text=$'a\tb\n\033]0;title\a\302\233 \303\244\n'
+"${as_user[@]}" "$python" -c "$on_terminal" "$vmdk_dm" run "$image" -- sh -c "$words" "$text" >"$work/out" 2>"$work/err" </dev/null ||
+    fail 'run on a terminal'
+[ "$(tr -d '\r' <"$work/out" | sort -u)" = $'\\x1b]0;title\\x07\\xc2\\x9b \303\244\na\tb' ] || fail 'not escaped on a terminal'
+ends_with 0 run "$image" -- sh -c "$words" "$text"
+[ "$(<"$work/out")$(<"$work/err")" = "${text%?}${text%?}" ] || fail 'not the exact bytes in a file'
+check "what a command writes is escaped on a terminal, and exact elsewhere"
+
 timeout 900 "${as_user[@]}" "$python" "$work/embedded_terminal.py" "$vmdk_dm" "$image" || fail 'a session at a terminal'
 checks=$((checks + 10))
+
+# A system without filters of system calls, or so it looks: seccomp() is not there.
+cat >"$work/without-filters" <<END
+#!/usr/bin/python3
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+number = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
+program = struct.pack("HBBI", 0x20, 0, 0, 0) + struct.pack("HBBI", 0x15, 0, 1, number)
+program += struct.pack("HBBI", 0x06, 0, 0, 0x00050000 | 38) + struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000)
+buffer = ctypes.create_string_buffer(program)
+filter = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(buffer)))
+libc.prctl(38, 1, 0, 0, 0)
+libc.prctl(22, 2, filter, 0, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+END
+chmod 755 "$work/without-filters"
+"${as_user[@]}" "$work/without-filters" "$vmdk_dm" run "$image" -- cat 1/readme.txt >"$work/out" 2>"$work/err" </dev/null || fail 'it needs filters'
+[ "$(<"$work/out")" = 'hello from the image' ] || fail 'not what is in the file'
+says 'note: the embedded kernel runs without a system call filter, which this system does not grant (Function not implemented)'
+check "without filters of system calls it works, and says so"
 
 # Out of reach, for a command inside. A server that would hear it; a file of the user's; the image itself.
 "$python" -c 'import socket, sys, time
@@ -147,26 +178,60 @@ ends_with 0 run --dir-ro "$work/shown" "$image" -- "$python" "$work/shown/probe.
 [ "$(<"$work/out")" = probed ] || fail 'something can be reached from inside'
 check "from inside: no file of the user's, no network, no writing to the image"
 
-# The same from where the kernel's own process runs: the sandbox, as it really is, with another program in the kernel's place.
+# What nobody inside may have, though the caller has it: a file that is open, as 30, and a key in the session keyring.
+cat >"$work/with-secrets" <<END
+#!/usr/bin/python3
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+keyctl, add_key = {"x86_64": (250, 248), "aarch64": (219, 217)}[os.uname().machine]
+libc.syscall(keyctl, 1, None)
+libc.syscall(add_key, b"user", b"vmdkdm-test", b"secret", 6, -3)
+os.dup2(os.open("$work/home/secret", os.O_RDWR), 30)
+os.execvp(sys.argv[1], sys.argv[1:])
+END
+chmod 755 "$work/with-secrets"
+
+# The same from where the kernel's own process runs: the sandbox, as it really is, with another program in the kernel's place. With
+# \$UNFILTERED, without the filter of system calls: what the other walls are good for.
 mkdir "$work/bin"
 cat >"$work/bin/bwrap" <<END
 #!/usr/bin/python3
 import os, sys
 words = sys.argv[1:]
+if "--" not in words:
+    os.execv("$(command -v bwrap)", ["bwrap", *words])
 end = words.index("--")
+if "UNFILTERED" in os.environ:
+    filter = words.index("--seccomp")
+    os.close(int(words[filter + 1]))
+    del words[filter : filter + 2]
+    end -= 2
 os.dup2(2, 1)
 os.execv("$(command -v bwrap)", ["bwrap", *words[:end], "--", "/usr/bin/python3", "$work/shown/probe.py",
          *"${probe_arguments[*]}".split(), "--sandbox"])
 END
 chmod 755 "$work/bin/bwrap"
-status=0
-PATH=$work/bin:$PATH "${as_user[@]}" "$vmdk_dm" run --console --dir-ro "$work/shown" "$image" -- true >"$work/out" 2>"$work/err" </dev/null || status=$?
-[ "$status" -eq 1 ] || fail "the probe in the sandbox: status $status"
-[ "$(sed '/^vmdk-dm: /,$d' "$work/err")" = probed ] || fail 'something can be reached from the sandbox'
-check "from the sandbox around the kernel: none of it either, and no process of this machine"
+probe_sandbox() {
+    status=0
+    PATH=$work/bin:$PATH "${as_user[@]}" "$work/with-secrets" env "$@" "$vmdk_dm" run --console --dir-ro "$work/shown" "$image" -- true >"$work/out" 2>"$work/err" </dev/null ||
+        status=$?
+    [ "$status" -eq 1 ] || fail "the probe in the sandbox: status $status"
+    sed '/^vmdk-dm: /,$d' "$work/err" >"$work/reached"
+}
+probe_sandbox
+[ "$(<"$work/reached")" = probed ] || fail 'something can be reached from the sandbox'
+check "from the sandbox around the kernel: none of it either, no process of this machine, no descriptor, key or namespace, no io_uring"
+probe_sandbox UNFILTERED=1
+grep -q -x probed "$work/reached" || fail 'the probe fails without the filter'
+# Bubblewrap knows the option since 0.8, and /proc/sys must be writable.
+walls='descriptor|key'
+case $(bwrap --version) in *' 0.'[0-7].*) ;; *) [ ! -w /proc/sys/user/max_user_namespaces ] || walls+='|user namespace' ;; esac
+! grep -E "^($walls)" "$work/reached" || fail 'without the filter of system calls, no wall is left'
+check "without the filter, descriptors, keys and user namespaces are out of reach all the same"
 # The probe can fail: outside it reaches all of it.
-"${as_user[@]}" "$python" "$work/embedded_probe.py" "$work/home/secret" "$work/home/other" "$(<"$work/port")" --inside >"$work/out" || fail 'the probe fails'
-for reached in "file $work/home/secret" "network ('127.0.0.1'" 'image writable' 'image removable'; do
+"${as_user[@]}" "$work/with-secrets" "$python" "$work/embedded_probe.py" "$work/home/secret" "$work/home/other" "$(<"$work/port")" --outside >"$work/out" || fail 'the probe fails'
+reachable=("file $work/home/secret" "network ('127.0.0.1'" 'image writable' 'image removable' 'descriptor 30' 'key vmdkdm-test' 'socket netlink' 'user namespace')
+for reached in "${reachable[@]}"; do
     grep -qF "$reached" "$work/out" || fail "the probe does not see: $reached"
 done
 check "the probe sees all of that where it is there"
@@ -176,7 +241,10 @@ mkdir "$work/writable"
 ends_with 0 run --dir "$work/writable" "$image" -- cp 1/directory/random "$work/writable/copy"
 cmp "$work/writable/copy" "$work/tree/directory/random" || fail 'not what was copied'
 ends_with 1 run --dir-ro "$work/writable" "$image" -- touch "$work/writable/more"
-check "a directory shown with --dir can be written to, with --dir-ro it cannot"
+try run --dir "$work/writable" "$image" -- sh -c "cd '$work/writable' && cp /bin/true true && mkdir d && { chmod 4755 true; chmod 2755 d; install -m 6755 true other; }"
+[ -z "$(find "$work/writable" -perm /6000)" ] || fail 'a file of ours runs as us, whoever starts it'
+[ -x "$work/writable/true" ] || fail 'an ordinary permission is refused'
+check "a directory shown with --dir can be written to, with --dir-ro it cannot; nothing in it gets set-user-ID bits"
 
 # copy-out.
 copies=$work/copies
@@ -222,6 +290,20 @@ chmod 755 "$copies/names/odd"
 says "names/odd/red\\x1b[31mname\\x0aline': "
 check "names with control characters are shown escaped"
 
+# More than the caller has room for.
+mkdir "$copies/little" "$copies/few"
+[ "$EUID" -ne 0 ] || chown 65534:65534 "$copies/little" "$copies/few"
+ends_with 4 copy-out --max-size 1M "$image:1:/" "$copies/little"
+says "little/web': the copy would take more than 1.0 MiB (see --max-size); what has been copied stays"
+[ "$(du -s --block-size=1K "$copies/little" | cut -f 1)" -le 1100 ] || fail 'more than was allowed'
+ends_with 4 copy-out --max-files 3 "$image:1:/" "$copies/few"
+says "few/web': the copy would have more than 3 files and directories (see --max-files); what has been copied stays"
+[ "$(find "$copies/few/web" | wc -l)" -le 3 ] || fail 'more than was allowed'
+ends_with 0 copy-out --max-size 64K --max-files 1 "$image:1:/readme.txt" "$copies/bounded"
+ends_with 2 copy-out --max-files 0 "$image:1:/readme.txt" "$copies/none"
+nothing_left 'a copy that is too large'
+check "a copy that would be too large, or have too many files, ends there, and says so"
+
 ends_with 0 copy-out "$image:2:/" "$copies/fat"
 cp "$image" "$work/images/a:b.vmdk"
 facts >"$work/facts"
@@ -231,6 +313,8 @@ check "FAT is read too, and a colon may stand in the image's name"
 # Errors.
 ends_with 6 copy-out "$image:7:/x" "$copies/none"
 says "the volume '7' is not there; this is:"
+says "ext4 'red\\x1b[31m\\xc2\\x9b'"
+[[ $(<"$work/err") != *$'\033'* ]] || fail 'the label drives a terminal'
 ends_with 6 copy-out "$image:1:/missing" "$copies/none"
 says "'/missing' of the image: No such file or directory"
 ends_with 2 copy-out "$image" "$copies/none"

@@ -61,7 +61,7 @@ fail_each ioctl EIO 15
 check 'loop devices are taken by somebody else just before'
 fail_each ioctl EBUSY 0 -P /dev/loop1000 -P /dev/loop1001
 check 'devices cannot be opened'
-fail_each openat EMFILE 4 -P /dev/loop-control -P /dev/loop1000 -P /dev/loop1001 -P /dev/mapper/control -P /dev/dm-0 -P /dev/dm-1
+fail_each openat EMFILE 4 -P /dev/loop-control -P /dev/loop1000 -P /dev/loop1001 -P /dev/mapper/control -P /dev/dm-0 -P /dev/dm-1 -P /dev/dm-2
 check 'no pipe, no socket'
 fail_each pipe2,socketpair EMFILE 1
 check 'no process'
@@ -79,7 +79,7 @@ check 'inner devices: each ioctl fails'
 fail_each ioctl EIO 35
 check 'inner devices: loop devices cannot be opened; what is mapped is opened without its /dev/dm-N then'
 fail_each openat EMFILE 3 -P /dev/loop-control -P /dev/loop1000 -P /dev/loop1001 -P /dev/loop1002
-fail_each openat EMFILE 0 -P /dev/dm-0 -P /dev/dm-1 -P /dev/dm-2 -P /dev/dm-3 -P /dev/dm-4
+fail_each openat EMFILE 0 -P /dev/dm-0 -P /dev/dm-1 -P /dev/dm-2 -P /dev/dm-3 -P /dev/dm-4 -P /dev/dm-5
 check 'the exception store cannot be made, written, or extended'
 fail_each openat EOPNOTSUPP 1 -P /run/vmdk-dm
 attach_with openat:error=EOPNOTSUPP -P /run/vmdk-dm

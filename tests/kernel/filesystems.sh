@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # filesystems: partitions and file systems of an image that is attached, mounted or neither, as a tree and as JSON; of
-# one that is not attached nothing is left, also when it is killed at any moment.
+# one that is not attached nothing is left, also when it is killed at any moment. Labels and paths drive no terminal, here and in
+# the other commands that show them.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 . "$(dirname -- "$0")/stack.sh"
@@ -22,6 +23,19 @@ quiet lvm vgchange -an vg0
 for loop in "$one" "$two" "$four"; do losetup --detach "$loop"; done
 wrap "$work/disk" fs
 mkdir "$images/blank"
+# Escape sequences, DEL, C1, a mark that turns the writing, and no UTF-8.
+odd=$'\e[31m\x7f\xc2\x9b1m\xe2\x80\xae\xff'
+blank "$work/odd" 24
+sfdisk --quiet "$work/odd" <<<"label: gpt
+start=2048,size=8MiB,name=\"${odd%?}\"
+size=8MiB"
+for first in 1 9; do
+    part=$(loop_of "$work/odd" --offset "$((first << 20))" --sizelimit $((8 << 20)))
+    quiet mke2fs -q -t ext4 -L "$odd" "$part"
+    losetup --detach "$part"
+done
+wrap "$work/odd" odd
+mv "$images/odd" "$images/$odd"
 blank "$work/nothing" 1
 wrap "$work/nothing" blank
 remember_images
@@ -68,6 +82,55 @@ must filesystems --json vmdkdm-test-fs
 is_device vmdkdm-test-fs-vg0-root
 must deactivate vmdkdm-test-fs
 must detach vmdkdm-test-fs
+
+# drives_nothing SHOWN: what the last command printed, which has the label or the path in it as SHOWN.
+drives_nothing() {
+    ! grep -a -q -P '[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]|\xff|^FORGED' \
+        "$work/out" "$work/err" || fail "$(cat -v "$work/out" "$work/err")"
+    cat "$work/out" "$work/err" >"$work/both"
+    grep -q -F -- "$1" "$work/both" || fail "'$1' is not shown"
+}
+check 'labels and paths that would drive a terminal: of an image that is not attached'
+image=$images/$odd/vmdkdm-test-odd.vmdk
+must filesystems "$image"
+drives_nothing '\x1b[31m'
+must filesystems --json "$image"
+drives_nothing '\u001b[31m\u007f\u009b1m\u202e'
+json_holds "$work/out" 'd["children"][0]["label"].startswith("\x1b[31m\x7f\x9b1m\u202e")'
+mountpoint=$work/mnt$odd$'\nFORGED'
+mkdir "$mountpoint"
+refuses 4 mount "$image" "$mountpoint"
+drives_nothing '\x1b[31m'
+refuses 6 mount "$image:LABEL=$odd-" "$mountpoint"
+drives_nothing '\x1b[31m'
+check 'of one that is attached: the partition, its mount point, its overlay'
+must attach --json --overlay "$work/$odd.overlay" "$image"
+drives_nothing '\u001b[31m'
+json_holds "$work/out" 'd["partitions"][0]["label"].startswith("\x1b[31m")'
+mount -o ro,noload /dev/mapper/vmdkdm-test-odd1 "$mountpoint"
+for command in list filesystems; do
+    words=()
+    [ "$command" = list ] || words=(vmdkdm-test-odd)
+    must "$command" "${words[@]}"
+    drives_nothing '\x1b[31m'
+    must "$command" --json "${words[@]}"
+    drives_nothing '\u001b[31m'
+done
+refuses 5 detach vmdkdm-test-odd
+drives_nothing '\x1b[31m'
+refuses 5 attach "$image"
+drives_nothing '\x1b[31m'
+umount "$mountpoint"
+must detach vmdkdm-test-odd
+must overlay info "$work/$odd.overlay"
+drives_nothing '\x1b[31m'
+check 'mounted by vmdk-dm, and unmounted'
+must mount "$image:1" "$mountpoint"
+drives_nothing '\x1b[31m'
+refuses 5 mount "$image:2" "$mountpoint"
+drives_nothing '\x1b[31m'
+must umount "$mountpoint"
+image=$(image_of fs)
 
 check 'killed at many moments: nothing is left'
 for delay in 0 1 2 3 4 5 6 8 10 12 15 18; do

@@ -104,7 +104,7 @@ at_any_moment() {
     attach_works 'after all that'
 }
 
-choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 2
+choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 3
 check 'SIGKILL at each ioctl'
 signal_each SIGKILL ioctl 15
 check 'SIGTERM at each ioctl'
@@ -112,7 +112,7 @@ signal_each SIGTERM ioctl 15
 at_any_moment 'KILL 18' 'KILL 12 -' 'INT 8 -' 'TERM 8'
 
 # Origin, COW device, grains, disk and partition.
-choose inner /dev/mapper/vmdkdm-test-inner /dev/mapper/vmdkdm-test-inner1 5 --strategy exceptions
+choose inner /dev/mapper/vmdkdm-test-inner /dev/mapper/vmdkdm-test-inner1 6 --strategy exceptions
 check 'with inner devices: SIGKILL at each ioctl, and while the exception store is written'
 signal_each SIGKILL ioctl 40
 signal_each SIGKILL mkdir 1
@@ -123,7 +123,7 @@ signal_each SIGTERM ioctl 35 7
 at_any_moment 'KILL 6' 'KILL 6 -' 'TERM 3'
 
 # Base, disk and partition.
-choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 3 --overlay "$overlay"
+choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 5 --overlay "$overlay"
 check 'with an overlay that is new: SIGKILL at each ioctl, SIGTERM at each third; its file goes too'
 keeps_overlay=false
 signal_each SIGKILL ioctl 20
@@ -139,11 +139,11 @@ signal_each SIGKILL ioctl 20 4
 [ -e "$overlay" ] || fail 'the overlay is gone'
 at_any_moment 'KILL 6' 'KILL 4 -' 'TERM 3'
 check 'with an overlay in memory'
-choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 3 --scratch=1M
+choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 5 --scratch=1M
 signal_each SIGKILL ioctl 20 4
 at_any_moment 'KILL 6' 'TERM 3'
 
-choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 2
+choose small1 /dev/mapper/vmdkdm-test-small1 /dev/mapper/vmdkdm-test-small1p1 3
 check 'an empty device that a kill of everything left is removed by the next attach'
 read -r device inode < <(stat -c '%d %i' "$image")
 uuid=$(printf 'VMDK-%x.%x-disk' "$device" "$inode")

@@ -53,9 +53,9 @@ attach_as() {
     [ "$took" -lt 5 ] || fail "$took MiB are not given back after detach"
 }
 
-attach_as linear 200 map0 map1
-attach_as exceptions 60 origin cow
-attach_as auto 60 origin cow
+attach_as linear 200 map0 map1 pages
+attach_as exceptions 60 origin cow pages
+attach_as auto 60 origin cow pages
 check 'where there is no place for a store, auto shows the disk line by line and says so'
 must attach --run-dir "$work/missing/run" "$image"
 says "cannot hold an exception store (see --run-dir)"

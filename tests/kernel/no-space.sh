@@ -47,8 +47,11 @@ check 'hash needs none'
 must hash "$inner"
 check 'the cache'
 mkdir -m 700 "$full/cache"
-refuses 1 attach --cache-dir "$full/cache" "$stream"
-says "no room for '$full/cache/"
+refuses 4 attach --cache-dir "$full/cache" "$stream"
+says "the disk takes more than the 4096 bytes that the cache '$full/cache' has room for: its limit is 4096 bytes, a quarter of what is free there"
+refuses 1 attach --cache-dir "$full/cache" --cache-limit 10G "$stream"
+says "cannot write '$full/cache/"
+says "(see --cache-dir): $no_space"
 rmdir "$full/cache"
 only_ballast
 check 'merge-to'

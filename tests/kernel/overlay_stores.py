@@ -24,7 +24,10 @@ CAPACITY = 16003  # sectors: neither whole grains nor whole chunks
 STORES = {
     "twice": [(5, 20), (5, 30), (6, 31), (9, 40), (9, 50), (8, 49), (12, 60), (13, 70), (13, 61), (300, 80), (300, 81)],
     "beyond": [(0, 2), (CAPACITY, 3), (1 << 62, 4), (1, 5)],
-    "shared": [(0, 2), (1, 2), (7, 2)],
+    "shared": [(0, 2), (1, 2), (7, 3)],
+    "tables": [(3, 1), (7, 2)],
+    "later-tables": [(5, 258), (7, 2)],
+    "outside": [(3, 5000), (4, 6000), (7, 2)],
     "descending": [(number, 100 - number) for number in range(60, -1, -1)],
     "many": [(number * 7 % 250, 2 + number) for number in range(250)],
     "invalid": [(0, 2), (3, 3)],

@@ -69,7 +69,7 @@ make_stage 96
 mkdir "$work/stage/spread"
 cp "$file" "$work/stage/spread/"
 write_descriptor "$work/stage/spread"
-must attach --direct-io=on "$work/stage/spread/vmdkdm-test-spread.vmdk"
+must attach "$work/stage/spread/vmdkdm-test-spread.vmdk"
 expect_loops 1 "$work/stage/spread/spread-flat.vmdk"
 same_bytes "$device" "$expected"
 must detach vmdkdm-test-spread

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # MD arrays over images: RAID1 across two VMDKs, assembled read-only out of exactly those members, degraded with one of
-# them, beside the array of the original; LVM inside an array; RAID0.
+# them, beside the array of the original; LVM inside an array; RAID0. A real udevd runs, and leaves them alone.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 . "$(dirname -- "$0")/stack.sh"
-start lvm mdadm
-export MDADM_NO_UDEV=1
+. "$(dirname -- "$0")/udevd.sh"
+. "$(dirname -- "$0")/listened.sh"
+start lvm mdadm mke2fs sfdisk udevadm pidof
+start_listened_udevd
 
-for name in a b c d; do blank "$work/$name" 24; done
+for name in a b c d e f g; do blank "$work/$name" 24; done
 declare -A loop
-for name in a b c d; do loop[$name]=$(loop_of "$work/$name"); done
+for name in a b c d e f g; do loop[$name]=$(loop_of "$work/$name"); done
 quiet mdadm --create /dev/md/vmdkdm_mirror --run --level=1 --raid-devices=2 --metadata=1.2 --homehost=guest \
     --name=data --bitmap=none --assume-clean "${loop[a]}" "${loop[b]}"
 quiet lvm pvcreate /dev/md/vmdkdm_mirror
@@ -22,8 +24,24 @@ quiet mdadm --create /dev/md/vmdkdm_stripes --run --level=0 --raid-devices=2 --m
     --name=fast "${loop[c]}" "${loop[d]}"
 fill /dev/md/vmdkdm_stripes striped
 cp /dev/md/vmdkdm_stripes "$work/stripes"
+# A file system of the host, and a partition with one.
+quiet mdadm --create /dev/md/vmdkdm_root --run --level=1 --raid-devices=2 --metadata=1.0 --homehost=guest --name=root \
+    --bitmap=none --assume-clean "${loop[e]}" "${loop[f]}"
+quiet mke2fs -q -t ext4 -L $label -U $uuid /dev/md/vmdkdm_root
+blank "$work/table" 20
+quiet mdadm --create /dev/md/vmdkdm_parts --run --level=1 --raid-devices=2 --metadata=1.2 --homehost=guest --name=parts \
+    --bitmap=none "${loop[g]}" missing
+sfdisk --quiet --no-tell-kernel "$work/table" <<<'2048,16MiB,83'
+dd if="$work/table" of=/dev/md/vmdkdm_parts bs=512 count=1 conv=fsync status=none
+udevadm settle --timeout=30
+blockdev --rereadpt /dev/md/vmdkdm_parts
+partition=$(readlink -f /dev/md/vmdkdm_parts)p1
+wait_until 30 test -b "$partition"
+quiet mke2fs -q -t ext4 -L $label-2 -U "${uuid/aaaa/ffff}" "$partition"
+links_lead_to /dev/md/vmdkdm_root $uuid $label
+links_lead_to "$partition" "${uuid/aaaa/ffff}" $label-2
 sync
-for name in a b c d; do wrap "$work/$name" "$name"; done
+for name in a b c d e f g; do wrap "$work/$name" "$name"; done
 remember_images
 state_before=$state_at_start
 kernel_state
@@ -70,7 +88,35 @@ same_bytes /dev/md/vmdkdm-test-c-fast "$work/stripes"
 must deactivate vmdkdm-test-c vmdkdm-test-d
 must detach --all
 
-for name in mirror stripes; do quiet mdadm --stop "/dev/md/vmdkdm_$name"; done
-for name in a b c d; do losetup --detach "${loop[$name]}"; done
+check 'a file system of the host inside, and a partition with one: the links lead to the host before, meanwhile and after'
+for name in e f g; do must attach "$(image_of $name)"; done
+listen
+must activate vmdkdm-test-e vmdkdm-test-f vmdkdm-test-g
+sort -o "$work/out" "$work/out" # they come in the order of their UUIDs
+printed /dev/md/vmdkdm-test-{e-root,g-parts}
+copy=$(readlink -f /dev/md/vmdkdm-test-g-parts)p1
+wait_until 30 test -b "$copy"
+udevadm trigger --settle --name-match /dev/md/vmdkdm-test-e-root --name-match "$copy"
+must filesystems vmdkdm-test-g
+heard_nothing_of "[af]*${uuid#a*-}" "$label.*"
+is_hidden /dev/md/vmdkdm-test-e-root /dev/md/vmdkdm-test-g-parts "$copy"
+links_lead_to /dev/md/vmdkdm_root $uuid $label
+links_lead_to "$partition" "${uuid/aaaa/ffff}" $label-2
+listen
+must deactivate vmdkdm-test-e vmdkdm-test-g
+heard_nothing_of "[af]*${uuid#a*-}" "$label.*"
+links_lead_to /dev/md/vmdkdm_root $uuid $label
+links_lead_to "$partition" "${uuid/aaaa/ffff}" $label-2
+no_rules_left
+check 'without udev there are no arrays: udevd would hear of them all the same'
+must activate --no-udev vmdkdm-test-e vmdkdm-test-f
+says 'note: /dev/md/vmdkdm-test-e-root is not brought up: an udevd that may hear of it cannot be told to leave it alone'
+[ ! -e /dev/md/vmdkdm-test-e-root ] || fail 'there is an array'
+must detach --all
+
+for name in mirror stripes root parts; do quiet mdadm --stop "/dev/md/vmdkdm_$name"; done
+for name in a b c d e f g; do losetup --detach "${loop[$name]}"; done
+udevadm settle --timeout=30
+stop_udevd
 state_at_start=$state_before
 conclude

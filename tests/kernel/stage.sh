@@ -14,7 +14,9 @@ make_stage() {
     mkdir -p "$work/stage"
     # In memory: what the embedded kernel writes to this machine's files, it may read back from a cache of its own.
     truncate -s "$1M" "/dev/shm/$stage"
-    stage_device=$(losetup --find --show "/dev/shm/$stage")
+    # The last that the kernel begins with: the first are left to those who name them.
+    stage_device=/dev/loop7
+    losetup "$stage_device" "/dev/shm/$stage"
     rm "/dev/shm/$stage"
     stage_sectors=$(($1 * 2048))
     dmsetup create "$stage" --verifyudev --table "0 $stage_sectors linear $stage_device 0"

@@ -73,9 +73,9 @@ wait_until 60 store_is_gone || fail 'the store takes room after detach'
 
 # ---- The cache
 
-# cache_refused DIRECTORY WHY
+# cache_refused STATUS WHY OPTION...
 cache_refused() {
-    refuses 1 attach --cache-dir "$1" "$stream"
+    refuses "$1" attach "${@:3}" "$stream"
     [ "$(<"$work/err")" = "vmdk-dm: cannot attach '$stream': $2" ] || fail 'it says something else'
     nothing_left 'an attach without a cache'
     is_gone vmdkdm-test-stream
@@ -83,7 +83,7 @@ cache_refused() {
 
 # stream_is_right: attaches it, compares, detaches.
 stream_is_right() {
-    must attach --cache-dir "$1" "$stream"
+    must attach --cache-dir "$@" "$stream"
     printed /dev/mapper/vmdkdm-test-stream
     same_bytes /dev/mapper/vmdkdm-test-stream "$work/expected/stream"
     must detach vmdkdm-test-stream
@@ -92,17 +92,29 @@ stream_is_right() {
 
 check 'the cache cannot be written, or made'
 file_system read-only ro,mode=700
-cache_refused "$work/read-only" \
-    "the cache (see --cache-dir): cannot create a file in '$work/read-only': Read-only file system"
-cache_refused "$work/read-only/cache" \
-    "cannot make the cache '$work/read-only/cache' (see --cache-dir): Read-only file system"
+cache_refused 1 "the cache (see --cache-dir): cannot create a file in '$work/read-only': Read-only file system" \
+    --cache-dir "$work/read-only"
+cache_refused 1 "cannot make the cache '$work/read-only/cache' (see --cache-dir): Read-only file system" \
+    --cache-dir "$work/read-only/cache"
 is_empty "$work/read-only"
-check 'it has not the room: nothing is written'
-file_system small size=512k,mode=700
-must table --cache-dir "$work/small" "$stream"
-entry=$(grep -e '^copy ' "$work/out")
-cache_refused "$work/small" "no room for '${entry##* to }' (see --cache-dir): 1048576 bytes are to be written, and 524288 are free: 524288 too few"
+check 'it has a limit: a quarter of what is free, or the one that is given'
+file_system small size=2m,mode=700
+taken='and 0 are taken (see --cache-limit, --cache-dir and vmdk-dm cache --clear)'
+cache_refused 4 "the disk takes more than the 524288 bytes that the cache '$work/small' has room for: its limit is 524288 bytes, a quarter of what is free there, $taken" \
+    --cache-dir "$work/small"
 is_empty "$work/small"
+cache_refused 4 "the disk takes more than the 1048576 bytes that the cache '$work/small' has room for: its limit is 1048576 bytes, $taken" \
+    --cache-dir "$work/small" --cache-limit 1M
+is_empty "$work/small"
+cache_refused 2 "--cache-limit 'much' is not a size, such as 512M, 10G or a number of bytes" \
+    --cache-dir "$work/small" --cache-limit much
+stream_is_right "$work/small" --cache-limit 1028K
+check 'what is there is used, whatever the limit, and counts for others'
+stream_is_right "$work/small" --cache-limit 0
+cp -r "$images/stream" "$work/other"
+refuses 4 attach --cache-dir "$work/small" --cache-limit 1100K "$work/other/vmdkdm-test-stream.vmdk"
+says 'its limit is 1126400 bytes, and 1052672 are taken'
+rm -r "$work/other"
 
 check 'the room is gone in the middle of it, and so is the half file'
 file_system cache size=8m,mode=700
@@ -146,7 +158,8 @@ kill_each() {
         [ "$status" -ne 0 ] || break
         nothing_left "SIGKILL at $2 $number"
         for entry in "$1"/*.raw; do
-            [ ! -e "$entry" ] || same_bytes "$entry" "$work/expected/stream"
+            [ ! -e "$entry" ] || cmp -n "$(stat -c %s "$work/expected/stream")" "$entry" "$work/expected/stream" ||
+                fail 'an entry has other bytes'
         done
         stream_is_right "$1"
         must cache --clear --cache-dir "$1"

@@ -2,9 +2,13 @@
 # `vmdk-dm table` says what attach does, and what it prints for dmsetup works without vmdk-dm.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
-start sed setpriv
-mkdir "$work/elsewhere"
-make_images bytes "$work/elsewhere"
+. "$here/stage.sh"
+start mke2fs mount sed setpriv umount
+# Where there is direct I/O: elsewhere a device that reads page by page comes in between.
+make_stage 64
+images=$work/stage/images
+mkdir "$images" "$work/stage/elsewhere"
+make_images bytes "$work/stage/elsewhere"
 remember_images
 
 for case in mixed twice short 'blanks and ü' zero-only; do
@@ -59,4 +63,7 @@ setpriv --reuid 65534 --regid 65534 --clear-groups "$work/vmdk-dm-for-all" table
     "$images/mixed/vmdkdm-test-mixed.vmdk" >"$work/out" 2>"$work/err" || status=$?
 [ "$status" -eq 0 ] || fail "exit status $status"
 json_holds "$work/out" 'd["name"] == "vmdkdm-test-mixed"' 'len(d["devices"][0]["table"]) == 8'
+images_unchanged
+remembered=false
+remove_stage
 conclude

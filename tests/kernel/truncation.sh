@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What becomes of a disk whose files are cut short, deleted or replaced while it is attached. The kernel gives zeros for what
-# is cut off, without any error: list and detach say so. Everything else reads as ever, and detach works.
+# What becomes of a disk whose files are cut short, deleted or replaced while it is attached. With direct I/O what is cut off
+# cannot be read; without, the kernel gives zeros for it, without any error. list and detach say so. Everything else reads as
+# ever, and detach works.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 . "$here/stage.sh"
@@ -53,13 +54,13 @@ check 'and with direct I/O: errors'
 make_stage 16
 cp -r "$images/small1" "$work/stage/copy"
 image=$work/stage/copy/$name.vmdk
-must attach --direct-io=on "$image"
+must attach "$image"
 truncate -s $((104 * 512)) "$work/stage/copy/a.bin"
 printf '%s\n' '104 152' >"$work/should.bad"
 dd if="$expected" of="$work/should" bs=512 skip=100 seek=100 count=4 conv=notrunc status=none
 compare_around_errors "$disk" "$work/should"
 must list
-says "'$work/stage/copy/a.bin' has been cut short"
+says "'$work/stage/copy/a.bin' has been cut short since $disk was attached: its last $((152 * 512)) bytes are gone, and a read that reaches into them fails"
 must detach "$name"
 nothing_left 'an extent that was cut short, with direct I/O'
 remove_stage

@@ -71,7 +71,7 @@ for signal in TERM KILL; do
     "$vmdk_dm" attach "$image" >"$work/out" 2>"$work/err" &
     process=$!
     set +m
-    wait_until 60 test -e /sys/block/dm-1/dm/name || fail 'there are no devices'
+    wait_until 60 test -e /sys/block/dm-2/dm/name || fail 'there are no devices'
     kill "-$signal" "$process"
     status=0
     wait "$process" 2>/dev/null || status=$?
@@ -90,7 +90,7 @@ for words in "attach $image" 'detach vmdkdm-test-small1'; do
     process=$!
     # Its work is done, and it waits.
     if [[ $words == attach* ]]; then
-        wait_until 60 test -e /sys/block/dm-1/dm/name || fail 'there are no devices'
+        wait_until 60 test -e /sys/block/dm-2/dm/name || fail 'there are no devices'
     else
         wait_until 60 test ! -e /sys/block/dm-0 || fail 'the devices do not go'
     fi

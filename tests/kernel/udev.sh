@@ -61,7 +61,7 @@ is_gone vmdkdm-test-disk1
 # Nothing below /dev/disk, and no record that anybody has looked into them.
 inner_devices_are_private() {
     local path layer link target devices=()
-    for layer in origin cow grains; do
+    for layer in origin cow grains pages; do
         path=/dev/mapper/vmdkdm-test-ext4-$layer
         { [ -L "$path" ] && [ -b "$path" ]; } || fail "$path is not a link to a device"
         devices+=("$(readlink -f "$path")")
@@ -91,14 +91,14 @@ has_property ID_FS_TYPE=ext4
 uuid=$(grep -e '^ID_FS_UUID=' "$work/cmp")
 [ /dev/disk/by-uuid/"${uuid#*=}" -ef /dev/mapper/vmdkdm-test-ext4 ] || fail 'its by-uuid link does not lead to it'
 check 'so it stays after a re-trigger'
-for layer in '' -origin -cow -grains; do
+for layer in '' -origin -cow -grains -pages; do
     udevadm trigger --settle --name-match "/dev/mapper/vmdkdm-test-ext4$layer"
 done
 inner_devices_are_private
 [ /dev/disk/by-uuid/"${uuid#*=}" -ef /dev/mapper/vmdkdm-test-ext4 ] || fail 'its by-uuid link does not lead to it'
 must detach vmdkdm-test-ext4
 is_silent
-for layer in '' -origin -cow -grains; do is_gone "vmdkdm-test-ext4$layer"; done
+for layer in '' -origin -cow -grains -pages; do is_gone "vmdkdm-test-ext4$layer"; done
 [ ! -L /dev/disk/by-uuid/"${uuid#*=}" ] || fail 'a link in /dev/disk/by-uuid is left'
 check 'detach --deferred of it while it is open: nobody is waited for; then all goes, links too'
 must attach --strategy exceptions "$images/ext4/vmdkdm-test-ext4.vmdk"
@@ -109,7 +109,7 @@ must detach --deferred vmdkdm-test-ext4
 is_silent
 [ $(($(now_ms) - before)) -lt $((5000 + 10 * unit_ms)) ] || fail 'it waited'
 same_bytes /dev/mapper/vmdkdm-test-ext4 "$work/expected/ext4"
-for layer in -origin -cow -grains; do is_device "vmdkdm-test-ext4$layer"; done
+for layer in -origin -cow -grains -pages; do is_device "vmdkdm-test-ext4$layer"; done
 exec {reader}<&-
 nothing_left 'a deferred detach with udev'
 

@@ -424,9 +424,11 @@ std::vector<DeviceNumber> FakeKernel::dependencies(const std::string& name) {
 
 Sectors FakeKernel::device_size(DeviceNumber device) {
     return perform("device_size", [&] {
-        const auto found = machine_.devices.find(device.minor);
-        return found == machine_.devices.end() || !found->second.live ? Sectors(0)
-                                                                      : found->second.live->length();
+        try {
+            return machine_.size_of(device);
+        } catch (const Error&) {
+            return Sectors(0);  // it is gone, or has no table yet
+        }
     });
 }
 

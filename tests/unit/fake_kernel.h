@@ -174,6 +174,7 @@ class FakeKernel : public Kernel {
     std::vector<Holder> writers(const File& file) override;
 
     bool waits_for_udev() const override { return false; }
+    bool may_be_overheard() override { return false; }
     std::string device_path(const std::string& name) override { return "/dev/mapper/" + name; }
     void pause_ms(unsigned milliseconds) override;
     void throw_if_interrupted() override;

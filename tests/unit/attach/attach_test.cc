@@ -52,6 +52,7 @@ struct Machine : FakeMachine {
         know(*b);
         BlockMap::Builder builder;
         PlanOptions plan_options;
+        plan_options.direct_io = [](const File&) { return true; };
         if (shape == Shape::overlay) {
             const std::string path = directory.write_hole("overlay", (1 << 19) + (1 << 18));
             const FilePtr file = local_file(path, UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC)));
@@ -243,8 +244,6 @@ TEST_CASE("what is left below a disk that somebody removed is listed and can be 
         FakeKernel kernel(machine);
         kernel.remove_device("web");
     }
-    CHECK(failure_of([&] { machine.attach(); }) ==
-          Failure{ErrorKind::busy, "it is attached already, as /dev/mapper/web-origin"});
     REQUIRE(machine.list().size() == 1);
     CHECK(machine.list()[0].device.name == "web-grains");
     machine.detach_all();
@@ -285,6 +284,7 @@ TEST_CASE("an attach in place opens the files for writing and makes writable dev
     const FilePtr file = opener.open_image(directory.write_hole("a", 4096));
     builder.append(Sectors(8), Stored{builder.add_file(file, 0), Sectors(0)});
     PlanOptions options;
+    options.direct_io = [](const File&) { return true; };
     options.name = "web";
     options.id = "fd00.1";
     options.in_place = true;
@@ -312,6 +312,8 @@ TEST_CASE("where there are no more loop devices, a large file is read through th
         options.id = "fd00.1";
         options.loops = 3;
         machine.plan = make_plan(std::move(builder).build(), options);
+        // So that the table shows the loop devices themselves.
+        for (LowerPlan& lower : machine.plan->lowers) lower.direct_io = true;
         FakeKernel kernel(machine);
         kernel.fail_at(call);
         try {
@@ -495,6 +497,23 @@ TEST_CASE("debris of an attach that was killed is removed, and that of others is
           "device other VMDK-fd00.2-disk without a table\ndevice lvm LVM-x without a table\n");
 }
 
+TEST_CASE("what is left below a disk that is gone is removed before the next attach; not when it is in use") {
+    Machine machine(Shape::snapshot);
+    machine.partitions.clear();
+    machine.attach();
+    FakeKernel kernel(machine);
+    kernel.remove_device("web");
+    const DeviceNumber grains = machine.list()[0].device.device;
+    machine.open_by(grains, Holder::Kind::process, "process 7 (dd)");
+    CHECK(failure_of([&] { machine.attach(); }) ==
+          Failure{ErrorKind::busy, "it is attached already, as /dev/mapper/web-origin"});
+    machine.close_user("process 7 (dd)");
+    machine.attach();
+    CHECK(machine.list()[0].device.name == "web");
+    machine.detach_all();
+    CHECK(machine.is_clean());
+}
+
 TEST_CASE("a device that gets its table while we look is no debris") {
     Machine machine;
     FakeKernel kernel(machine);
@@ -572,24 +591,68 @@ TEST_CASE("an attach that never gets a loop fails after 64 tries and leaves noth
     CHECK(machine.is_clean());
 }
 
-TEST_CASE("direct I/O is asked for only when it is wanted") {
-    Machine machine;
+TEST_CASE("files and overlay are read past the page cache where the plan says so") {
+    Machine machine(Shape::overlay);
     machine.attach();
-    CHECK_FALSE(machine.loops.at(0).config.direct_io);
+    for (unsigned loop = 0; loop < 3; ++loop) CHECK(machine.loops.at(loop).config.direct_io);
     machine.detach_all();
-    machine.options.direct_io = DirectIo::on;
+    machine.plan->lowers[1].direct_io = false;
     machine.attach();
     CHECK(machine.loops.at(0).config.direct_io);
-    CHECK(machine.loops.at(1).config.direct_io);
+    CHECK_FALSE(machine.loops.at(1).config.direct_io);
 }
 
-TEST_CASE("direct I/O that the file system does not do is an error, not a silent change") {
+TEST_CASE("files that cannot be read past the page cache are read page by page") {
     Machine machine;
-    machine.options.direct_io = DirectIo::on;
     machine.refuses_direct_io = true;
-    CHECK(failure_of([&] { machine.attach(); }) ==
-          Failure{ErrorKind::refused,
-                  "the file system of '/vm/a' does not allow direct I/O here (use --direct-io=auto)"});
+    machine.attach();
+    const std::string pages = "0 1000 striped 1 8 7:0 0\n1000 1000 striped 1 8 7:1 0";
+    CHECK(machine.device("web-pages").live->print() == pages);
+    CHECK(machine.device("web-pages").role == DeviceRole::inner);
+    CHECK(machine.device("web").live->print() ==
+          "0 1000 linear 254:0 0\n1000 96 zero\n1096 904 linear 254:0 1096");
+    const std::vector<AttachedDisk> disks = machine.list();
+    REQUIRE(disks.size() == 1);
+    CHECK(disks[0].lowers.size() == 2);
+    REQUIRE(disks[0].inner.size() == 1);
+    CHECK(disks[0].inner[0].device.name == "web-pages");
+    machine.detach_all();
+    CHECK(machine.is_clean());
+}
+
+TEST_CASE("only those files are") {
+    Machine machine;
+    machine.plan->lowers[0].direct_io = false;
+    machine.attach();
+    CHECK(machine.device("web-pages").live->print() == "0 1000 striped 1 8 7:0 0");
+    CHECK(machine.device("web").live->print() ==
+          "0 1000 linear 254:0 0\n1000 96 zero\n1096 904 linear 7:1 96");
+}
+
+TEST_CASE("pages are those of the file, wherever the loop device begins in it and ends") {
+    Machine machine;
+    machine.plan->lowers[0].direct_io = false;
+    machine.plan->lowers[0].offset = Bytes(512 * 3);
+    machine.know(*machine.files.add_hole("/vm/a", Bytes(512 * 1010)));
+    machine.attach();
+    CHECK(machine.device("web-pages").live->print() ==
+          "0 5 linear 7:0 0\n5 1000 striped 1 8 7:0 5\n1005 2 linear 7:0 1005");
+}
+
+TEST_CASE("an overlay that is read page by page is a device of its own, and list finds its file") {
+    Machine machine(Shape::overlay);
+    machine.refuses_direct_io = true;
+    machine.attach();
+    CHECK(machine.device("web-overlay").live->print() == "0 512 striped 1 8 7:2 0");
+    CHECK_FALSE(machine.device("web-overlay").live_read_only);
+    CHECK(machine.device("web-pages").live_read_only);
+    CHECK(machine.device("web").live->print() == "0 2000 snapshot 254:2 254:0 PO 32");
+    const std::vector<AttachedDisk> disks = machine.list();
+    REQUIRE(disks.size() == 1);
+    REQUIRE(disks[0].overlay);
+    CHECK(disks[0].overlay->loop.backing_file == machine.directory.path("overlay"));
+    CHECK(disks[0].overlay->limit == Bytes(1 << 18));
+    machine.detach_all();
     CHECK(machine.is_clean());
 }
 
@@ -603,6 +666,7 @@ TEST_CASE("a thousand files attach and detach") {
         builder.append(Sectors(8), Stored{builder.add_file(file, 0), Sectors(0)});
     }
     PlanOptions options;
+    options.direct_io = [](const File&) { return true; };
     options.name = "big";
     options.id = "fd00.1";
     const Plan plan = make_plan(std::move(builder).build(), options);
@@ -626,6 +690,7 @@ TEST_CASE("a block device is used as it is, by its number") {
     BlockMap::Builder builder;
     builder.append(Sectors(37), Stored{builder.add_file(device, 0), Sectors(63)});
     PlanOptions options;
+    options.direct_io = [](const File&) { return true; };
     options.name = "raw";
     options.id = "fd00.1";
     const Plan plan = make_plan(std::move(builder).build(), options);
@@ -682,6 +747,26 @@ TEST_CASE("a partition beyond the end of the disk is left out or cut, and a note
                                    "partition 5 reaches beyond the end of the disk and is cut",
                                    "partition 6 lies beyond the end of the disk and is left out",
                                    "partition 7 lies beyond the end of the disk and is left out"});
+}
+
+TEST_CASE("of thousands of partitions 256 become devices, and a note says how many do not") {
+    Machine machine;
+    machine.partitions.clear();
+    for (unsigned number = 1; number <= 257; ++number)
+        machine.partitions.push_back(partition(number, number, 1));
+    const AttachResult result = machine.attach();
+    CHECK(result.partitions.size() == 256);
+    CHECK(result.partitions.back().partition.number == 256);
+    CHECK(machine.devices.size() == 257);
+    CHECK(machine.notes ==
+          std::vector<std::string>{"the disk has 257 partitions; the last 1 are left out (at most "
+                                   "256 of a disk are shown)"});
+    Machine full;
+    full.partitions.clear();
+    for (unsigned number = 1; number <= 256; ++number)
+        full.partitions.push_back(partition(number, number, 1));
+    CHECK(full.attach().partitions.size() == 256);
+    CHECK(full.notes.empty());
 }
 
 TEST_CASE("a disk whose partition table cannot be read is attached without partitions, and a note says so") {

@@ -27,6 +27,7 @@ std::vector<AttachedDisk> attach_image(FakeMachine& machine, const std::string& 
     std::vector<std::string> notes;
     const Image image = read_image(path, opener);
     PlanOptions options;
+    options.direct_io = [](const File&) { return true; };
     options.name = name;
     options.id = image_id(image.file->identity());
     AttachOptions attach_options;
@@ -67,7 +68,7 @@ TEST_CASE("what is attached is read from the kernel: image, loops, partitions, m
     CHECK(disks[0].lowers[0].loop->read_only);
 }
 
-TEST_CASE("what has become of files since they were attached is noted: zeros are read without any error") {
+TEST_CASE("what has become of files since they were attached is noted, and what reads there get") {
     const TempDir directory;
     directory.write_hole("data", 8192);
     const std::string path = directory.write("web.vmdk", "version=1\nRW 16 FLAT \"data\" 0\n");
@@ -78,11 +79,15 @@ TEST_CASE("what has become of files since they were attached is noted: zeros are
     LoopInfo& loop = *disk.lowers.at(0).loop;
     const std::string data = loop.backing_file;
     loop.missing = Bytes(512);
-    CHECK(notes_on_files(disk, kernel) ==
-          std::vector<std::string>{
-              concat("'", data,
-                     "' has been cut short since /dev/mapper/web was attached: "
-                     "its last 512 bytes are gone, and a read that reaches into them gives zeros")});
+    for (const bool direct_io : {true, false}) {
+        loop.direct_io = direct_io;
+        CHECK(notes_on_files(disk, kernel) ==
+              std::vector<std::string>{
+                  concat("'", data,
+                         "' has been cut short since /dev/mapper/web was attached: its last "
+                         "512 bytes are gone, and a read that reaches into them ",
+                         direct_io ? "fails" : "gives zeros")});
+    }
     // Once for a file that is on several loops.
     disk.lowers.push_back(disk.lowers.at(0));
     CHECK(notes_on_files(disk, kernel).size() == 1);

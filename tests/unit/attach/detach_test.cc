@@ -25,6 +25,7 @@ struct Machine : FakeMachine {
         BlockMap::Builder builder;
         builder.append(Sectors(1000), Stored{builder.add_file(file, 0), Sectors(0)});
         PlanOptions plan_options;
+        plan_options.direct_io = [](const File&) { return true; };
         plan_options.name = "web";
         plan_options.id = "fd00.1";
         Partition partition;
@@ -61,6 +62,7 @@ struct SnapshotMachine : FakeMachine {
         builder.append(Sectors(992), Zero{0});
         builder.append(Sectors(8), Stored{builder.add_file(file, 0), Sectors(8)});
         PlanOptions plan_options;
+        plan_options.direct_io = [](const File&) { return true; };
         plan_options.name = "web";
         plan_options.id = "fd00.1";
         plan_options.strategy = Strategy::exceptions;

@@ -31,6 +31,7 @@ struct Place : TempDir {
             std::vector<std::string> map_notes;
             const Image image = read_image(image_path, opener);
             PlanOptions options;
+            options.direct_io = [](const File&) { return true; };
             options.name = "web";
             options.id = "fd00.1";
             options.in_place = true;

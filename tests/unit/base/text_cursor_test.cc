@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/concat.h"
+#include "base/error.h"
 #include "support/failure.h"
 
 namespace vmdkdm {
@@ -44,9 +46,30 @@ TEST_CASE("trimming takes blanks, tabs and CRs from both ends") {
 }
 
 TEST_CASE("what is printed has no control characters and a bounded length") {
-    CHECK(printable("a\x1b[2Jb\x7f") == "a?[2Jb?");
+    CHECK(printable("a\x1b[2Jb\x7f") == "a\\x1b[2Jb\\x7f");
     CHECK(printable(std::string(100, 'x')) == std::string(100, 'x'));
     CHECK(printable(std::string(101, 'x')) == std::string(100, 'x') + "...");
+    CHECK(printable(std::string(99, 'x') + "\xc3\xa4") == std::string(99, 'x') + "...");
+}
+
+TEST_CASE(
+    "what a fault in a text shows is escaped, the caret stands below its place, and no line is forged") {
+    const std::string odd = "a\n\x1b.vmdk";
+    try {
+        TextCursor(odd, 1, "\t\x1b[2J\xc3\xa4 x").advanced(8).fail("unknown '\n'");
+    } catch (const TextError& error) {
+        CHECK(error.has_lines());
+        CHECK(error.what() ==
+              std::string("a\\x0a\\x1b.vmdk:1:8: unknown '\\x0a'\n\t\\x1b[2J\xc3\xa4 x\n\t         ^"));
+    }
+    const std::string long_line = std::string(59, ' ') + "\xc3\xa4" + std::string(60, 'a') +
+                                  "\xc3\xa4\xc3\xa4" + std::string(94, 'b') + "\xc3\xa4";
+    try {
+        TextCursor(file, 1, long_line).advanced(120).fail("x");
+    } catch (const TextError& error) {
+        CHECK(error.what() == concat(file, ":1:120: x\n\xc3\xa4", std::string(60, 'a'), "\xc3\xa4\xc3\xa4",
+                                     std::string(94, 'b'), "\n", std::string(60, ' '), "^"));
+    }
 }
 
 }  // namespace

@@ -69,6 +69,9 @@ TEST_CASE("a name with control characters is kept, but never as it is") {
     const std::string text = certificate_text(certificate);
     CHECK(text.find("\"nameHex\": \"610a62\"") != std::string::npos);
     CHECK(parse_certificate(text).files[0].name == "a\nb");
+    certificate.files[0].name = "a\xc2\x9b";
+    CHECK(certificate_text(certificate).find("\"name\": \"a\\u009b\"") != std::string::npos);
+    CHECK(parse_certificate(certificate_text(certificate)).files[0].name == "a\xc2\x9b");
 }
 
 TEST_CASE("what is not exactly a certificate is refused, and the message names the key") {
@@ -117,7 +120,7 @@ TEST_CASE("what is not exactly a certificate is refused, and the message names t
     CHECK(complaint_about(changed("\"tool\"", "\"tool\": \"x\", \"tool\"")) ==
           "the key 'tool' is given twice");
     CHECK(complaint_about(changed("\"tool\"", "\"more\\u001b\": 1, \"tool\"")) ==
-          "the key 'more?' is not known to version 1");
+          "the key 'more\\x1b' is not known to version 1");
     CHECK(complaint_about(changed("\"kind\"", "\"more\": {}, \"kind\"")) ==
           "the key 'files[0].more' is not known to version 1");
     CHECK(complaint_about(changed("\"files\": [", "\"files\": [7,")) ==

@@ -4,6 +4,8 @@
 #include <iostream>
 #include <sstream>
 
+#include "cli/printer.h"
+
 namespace vmdkdm {
 namespace {
 
@@ -38,6 +40,37 @@ TEST_CASE("a table is as wide as its widest cells, counted in characters, withou
           "    START  FILE    KIND\n"
           "        0  M\xc3\xbcller  data\n"
           "  1048576  a\n");
+}
+
+TEST_CASE("a literal is printed as it stands, and everything else escaped, its line ends too") {
+    const std::string name = "a\n\x1b[2J";
+    CHECK(printed_by([&] {
+              out() << "\x1b[K" << name << "\n" << name.c_str() << " " << 12 << std::size_t{3};
+          }) == "\x1b[Ka\\x0a\\x1b[2J\na\\x0a\\x1b[2J 123");
+    CHECK(printed_by([&] { out().lines("one\n" + name) << "\n"; }) == "one\na\n\\x1b[2J\n");
+    CHECK(printed_by([&] {
+              using enum TextTable::Align;
+              TextTable table({{"NAME", left}, {"SIZE", right}});
+              table.add({name, "1"});
+              table.print();
+          }) == "NAME          SIZE\na\\x0a\\x1b[2J     1\n");
+    CHECK(printed_by([&] {
+              print_json({{name, name}});
+          }) == "{\n  \"a\\n\\u001b[2J\": \"a\\n\\u001b[2J\"\n}\n");
+}
+
+TEST_CASE("an error is one line, unless it has lines of its own") {
+    const auto told = [](const Error& error) {
+        std::ostringstream captured;
+        std::streambuf* const previous = std::cerr.rdbuf(captured.rdbuf());
+        print_error(error);
+        std::cerr.rdbuf(previous);
+        return captured.str();
+    };
+    CHECK(told(Error(ErrorKind::format, "'a\nb' is wrong")) == "vmdk-dm: 'a\\x0ab' is wrong\n");
+    CHECK(told(Error(ErrorKind::format, "choose from 'a\nb':", {"x\ny", "z"}).within("c\nd")) ==
+          "vmdk-dm: c\\x0ad: choose from 'a\\x0ab':\nx\\x0ay\nz\n");
+    CHECK(told(TextError("a:1:1: x\ny\n^")) == "a:1:1: x\ny\n^\n");
 }
 
 TEST_CASE("JSON keeps the order of its keys and survives names that are not UTF-8") {

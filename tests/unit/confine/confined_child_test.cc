@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -20,6 +22,9 @@
 #include <thread>
 
 #include "base/concat.h"
+#include "base/descriptor_status.h"
+#include "confine/shared_number.h"
+#include "confine/walls.h"
 #include "support/failure.h"
 #include "support/temp_dir.h"
 
@@ -130,10 +135,16 @@ TEST_CASE("an error of the work is thrown in the parent, and is of the same kind
     CHECK_THROWS_AS(number_from([](ParentLink&, Encoder&) { throw std::bad_alloc(); }), std::bad_alloc);
 }
 
-TEST_CASE("an error's text cannot write to a terminal what it likes") {
+TEST_CASE("an error has no lines of its own but a line of a text and a caret, and no endless text") {
+    try {
+        number_from([](ParentLink&, Encoder&) { throw Error(ErrorKind::format, "\033[2J\nvmdk-dm: sound"); });
+    } catch (const Error& error) {
+        CHECK(error.what() == std::string("\033[2J\nvmdk-dm: sound"));
+        CHECK_FALSE(error.has_lines());
+    }
     CHECK(failure_from([](ParentLink&, Encoder&) {
-              throw Error(ErrorKind::format, "\033[2J\nvmdk-dm: sound\x7f");
-          }).text == "?[2J?vmdk-dm: sound?");
+              throw TextError("a\nb\n^\nvmdk-dm: sound");
+          }).text.find("an error has more lines than a message, a line and a caret") != std::string::npos);
     CHECK(failure_from([](ParentLink&, Encoder&) {
               throw Error(ErrorKind::format, std::string(1 << 20, 'x'));
           }).text.size() == 32 << 10);
@@ -183,6 +194,35 @@ TEST_CASE("a child can open nothing, whatever it tries") {
           }) == stopped_by_filter());
 }
 
+TEST_CASE("a child can ask about what is open, and about no path") {
+    const TempDir directory;
+    const std::string path = directory.write("file", "content");
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    ConfinedTask task = task_of([&](ParentLink&, Encoder& value) {
+        struct stat status = {};
+        value.number(
+            status_of_descriptor(file.get(), status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0);
+#if defined(SYS_newfstatat)
+        constexpr int empty_path = 0x1000;
+        value.number(::syscall(SYS_newfstatat, AT_FDCWD, path.c_str(), &status, empty_path) == 0);
+        value.number(::syscall(SYS_newfstatat, AT_FDCWD, "/", &status, empty_path) == 0);
+#else
+        value.number(0);
+        value.number(0);
+#endif
+    });
+    task.keep = {file.get()};
+    value_of_confined(task, [](Decoder& from) {
+        CHECK(from.number() == 7);
+        CHECK(from.number() == 0);
+        CHECK(from.number() == 0);
+        return true;
+    });
+    CHECK(failure_from([&](ParentLink&, Encoder&) {
+              ::syscall(SYS_statx, AT_FDCWD, path.c_str(), 0, 0, nullptr);
+          }) == stopped_by_filter());
+}
+
 TEST_CASE("a child that makes a forbidden call is ended") {
     const std::map<std::string, std::function<void()>> calls = {
         {"socket", [] { ::socket(AF_INET, SOCK_STREAM, 0); }},
@@ -224,6 +264,7 @@ std::string line_of(const std::string& text, const std::string& name) {
 TEST_CASE("from outside it can be seen that a child has no powers") {
     std::string status;
     std::vector<std::string> descriptors;
+    std::size_t names_in_root = 0;
     const UniqueFd secret(::open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
     ConfinedTask task = task_of([](ParentLink& parent, Encoder& value) {
         Encoder request;
@@ -239,6 +280,8 @@ TEST_CASE("from outside it can be seen that a child has no powers") {
         std::error_code ignored;
         for (const auto& entry : std::filesystem::directory_iterator(process + "/fd", ignored))
             descriptors.push_back(std::filesystem::read_symlink(entry.path(), ignored).string());
+        for (const auto& entry : std::filesystem::directory_iterator(process + "/root/", ignored))
+            names_in_root += !entry.path().empty();
         return Reply();
     };
     number_from(task);
@@ -248,6 +291,7 @@ TEST_CASE("from outside it can be seen that a child has no powers") {
         CHECK(line_of(status, set) == "0000000000000000");
     if (::geteuid() == 0) {
         CHECK(line_of(status, "CapBnd") == "0000000000000000");
+        CHECK(names_in_root == 0);
         // Standard streams and the channel.
         CHECK(descriptors.size() == 4);
         CHECK(std::count_if(descriptors.begin(), descriptors.end(),
@@ -279,6 +323,7 @@ TEST_CASE("a child may write to the descriptors it was given, and to no others")
         value.number(::pwrite(not_given.get(), "abcd", 4, 0) < 0 ? static_cast<std::uint64_t>(errno) : 0);
     });
     task.powers.output = true;
+    task.budget.file_bytes = 4;
     task.keep = {out.get(), -1};
     value_of_confined(task, [](Decoder& from) {
         CHECK(from.number() == 1);
@@ -288,6 +333,119 @@ TEST_CASE("a child may write to the descriptors it was given, and to no others")
     std::string text;
     std::ifstream(path) >> text;
     CHECK(text == "abcd");
+}
+
+TEST_CASE("a file that a child writes does not grow beyond the budget") {
+    const TempDir directory;
+    const std::string path = directory.write("out", "....");
+    const UniqueFd out(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    ConfinedTask task = task_of([&](ParentLink&, Encoder& value) {
+        const std::string text(100, 'x');
+        value.number(static_cast<std::uint64_t>(::pwrite(out.get(), text.data(), text.size(), 0)));
+        value.number(::pwrite(out.get(), "x", 1, 1 << 20) < 0 ? static_cast<std::uint64_t>(errno) : 0);
+    });
+    task.powers.output = true;
+    task.budget.file_bytes = 10;
+    task.keep = {out.get()};
+    value_of_confined(task, [](Decoder& from) {
+        CHECK(from.number() == 10);
+        CHECK(from.number() == EFBIG);
+        return true;
+    });
+    CHECK(std::filesystem::file_size(path) == 10);
+    task.budget.file_bytes = 0;
+    value_of_confined(task, [](Decoder& from) {
+        CHECK(from.number() == static_cast<std::uint64_t>(-1));
+        CHECK(from.number() == EFBIG);
+        return true;
+    });
+}
+
+TEST_CASE("a child computes no longer than its budget") {
+    ConfinedTask task = task_of([](ParentLink&, Encoder&) {
+        for (;;) ::sched_yield();
+    });
+    task.budget.processor_seconds = 1;
+    CHECK(failure_of([&] { number_from(task); }) ==
+          Failure{ErrorKind::format,
+                  "it made the worker compute for longer than any image takes; nothing was done"});
+}
+
+#if !defined(__SANITIZE_ADDRESS__)
+TEST_CASE("a child takes no more memory than its budget") {
+    ConfinedTask task = task_of([](ParentLink&, Encoder& value) {
+        const std::vector<char> much(64 << 20);
+        value.number(much.size());
+    });
+    CHECK(number_from(task) == 64 << 20);
+    task.budget.memory = 32 << 20;
+    CHECK_THROWS_AS(number_from(task), std::bad_alloc);
+}
+#endif
+
+TEST_CASE("memory that a process shares with those that it forks is not a confined child's") {
+    const SharedNumber shared;
+    *shared = 7;
+    const pid_t guard = ::fork();
+    if (guard == 0) {
+        *shared = 8;
+        ::_exit(0);
+    }
+    ::waitpid(guard, nullptr, 0);
+    CHECK(*shared == 8);
+    const Failure failure = failure_from([&](ParentLink&, Encoder& value) {
+        *static_cast<volatile std::uint32_t*>(shared.get()) = 9;
+        value.number(1);
+    });
+    CHECK(failure.kind != ErrorKind::usage);
+    CHECK(*shared == 8);
+}
+
+// What `wall` leaves of the file system to a process of the same rights: names that can be opened or made.
+std::string reachable_behind(const std::function<bool()>& wall) {
+    const TempDir directory;
+    const std::string path = directory.write("file", "content");
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const UniqueFd from(ends[0]);
+    UniqueFd to(ends[1]);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        std::string found = ::chdir(directory.path().c_str()) == 0 ? "" : "no directory ";
+        if (!wall()) found += "no wall";
+        for (const char* const name :
+             {path.c_str(), "./file", "/proc/self/status", "../../../../../../etc/passwd"})
+            if (::open(name, O_RDONLY) >= 0) found += std::string(name) + " ";
+        if (::open((path + "2").c_str(), O_WRONLY | O_CREAT, 0600) >= 0) found += "new ";
+        if (::open("new", O_WRONLY | O_CREAT, 0600) >= 0) found += "new in the directory ";
+        if (::unlink(path.c_str()) == 0) found += "unlink ";
+        ::write(to.get(), found.data(), found.size());
+        ::_exit(0);
+    }
+    to.reset();
+    ::waitpid(child, nullptr, 0);
+    char text[1000];
+    const ssize_t got = ::read(from.get(), text, sizeof text);
+    return {text, static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+}
+
+TEST_CASE("behind an empty root there is no file") {
+    const std::string reached = reachable_behind(enter_empty_root);
+    if (reached.starts_with("no wall") && ::geteuid() != 0) return;  // no user namespaces
+    CHECK(reached.empty());
+}
+
+TEST_CASE("behind Landlock there is no file") {
+    const std::string reached = reachable_behind(close_file_system);
+    if (reached.starts_with("no wall")) return;  // not in this kernel
+    CHECK(reached.empty());
+}
+
+TEST_CASE("without a wall there is") {
+    CHECK(reachable_behind([] { return true; })
+              .ends_with(
+                  "./file /proc/self/status ../../../../../../etc/passwd new new in the directory unlink "));
 }
 
 TEST_CASE("requests are answered with values, descriptors and errors") {
@@ -486,6 +644,20 @@ TEST_CASE("no more of a value is waited for than it may have") {
     CHECK(from.number() == 4);
     CHECK(from.number() == 5);
     CHECK_THROWS_WITH(from.number(), "it has no end");
+}
+
+TEST_CASE("nothing is reserved for what is only said to come") {
+    Encoder said;
+    said.number(std::uint64_t{1} << 32);
+    bool given = false;
+    const auto pieces = [&] {
+        return std::exchange(given, true) ? std::span<const std::byte>() : said.bytes();
+    };
+    Decoder from(pieces, std::uint64_t{1} << 40);
+    CHECK_THROWS_WITH(from.text(std::size_t{1} << 33), "it ends too early");
+    struct rusage used = {};
+    ::getrusage(RUSAGE_SELF, &used);
+    CHECK(used.ru_maxrss < 1 << 20);
 }
 
 TEST_CASE("a text or a count that is longer than what is there is refused") {

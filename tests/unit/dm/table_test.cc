@@ -62,7 +62,7 @@ TEST_CASE("a striped target prints as the kernel takes it, and is bound") {
                               StripedTarget{Sectors(128),
                                             {LinearTarget{PlannedDevice{0}, Sectors(2048)},
                                              LinearTarget{PlannedDevice{1}, Sectors(10240)}}})});
-    const Table bound = planned.bind({DeviceNumber{254, 3}, DeviceNumber{7, 0}});
+    const Table bound = planned.bind({{{254, 3}, Sectors(0)}, {{7, 0}, Sectors(0)}});
     CHECK(bound.print() == "0 256 striped 2 128 254:3 2048 7:0 10240");
     CHECK(Table::parse(bound.print()) == bound);
 }
@@ -134,6 +134,13 @@ TEST_CASE("a line that is not understood is refused, never half taken") {
                       concat("not a device-mapper table line that is known here: '", text, "'")});
 }
 
+TEST_CASE("a planned device may begin within another") {
+    const Table planned({line(0, 8, LinearTarget{PlannedDevice{1}, Sectors(5)}),
+                         line(8, 8, LinearTarget{DeviceNumber{8, 0}, Sectors(4)})});
+    CHECK(planned.bind({{{7, 0}, Sectors(0)}, {{254, 0}, Sectors(2000)}}).print() ==
+          "0 8 linear 254:0 2005\n8 8 linear 8:0 4");
+}
+
 TEST_CASE("binding gives every planned device its number and leaves the rest alone") {
     const Table planned(
         {line(0, 8, LinearTarget{PlannedDevice{1}, Sectors(0)}),
@@ -143,9 +150,9 @@ TEST_CASE("binding gives every planned device its number and leaves the rest alo
     CHECK(planned.print() ==
           "0 8 linear #1 0\n8 8 linear 8:0 4\n16 8 zero\n24 8 snapshot #0 #1 P 8\n32 8 snapshot-origin #0");
     CHECK(
-        planned.bind({{7, 5}, {7, 6}}).print() ==
+        planned.bind({{{7, 5}, Sectors(0)}, {{7, 6}, Sectors(0)}}).print() ==
         "0 8 linear 7:6 0\n8 8 linear 8:0 4\n16 8 zero\n24 8 snapshot 7:5 7:6 P 8\n32 8 snapshot-origin 7:5");
-    CHECK_THROWS(planned.bind({{7, 5}}));
+    CHECK_THROWS(planned.bind({{{7, 5}, Sectors(0)}}));
 }
 
 TEST_CASE("lines that share all but their ends print as others do") {

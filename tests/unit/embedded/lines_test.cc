@@ -3,7 +3,6 @@
 #include <catch2/catch.hpp>
 
 #include "base/error.h"
-#include "embedded/escaped.h"
 #include "embedded/job.h"
 #include "embedded/sandbox.h"
 
@@ -52,17 +51,6 @@ TEST_CASE("a job is the same after its way through a text") {
     const std::string text = to_text(job);
     CHECK_THROWS_AS(parse_job(text + "more"), Error);
     CHECK_THROWS_AS(parse_job(text.substr(0, text.size() - 1)), Error);
-}
-
-TEST_CASE("control characters, broken UTF-8 and marks that turn the writing are shown escaped") {
-    CHECK(escaped("plain \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80") ==
-          "plain \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80");
-    CHECK(escaped("a\033[31m\n\x7f") == "a\\x1b[31m\\x0a\\x7f");
-    CHECK(escaped("\xc2\x9b\xff\xc0\xaf") == "\\xc2\\x9b\\xff\\xc0\\xaf");
-    CHECK(escaped("\xe2\x80\xae") == "\\xe2\\x80\\xae");
-    CHECK(escaped("back\\slash") == "back\\\\slash");
-    CHECK(escaped("\xe2\x82") == "\\xe2\\x82");
-    CHECK(escaped_lines("one\r\ntwo\x1b\n") == "one\ntwo\\x1b\n");
 }
 
 TEST_CASE("nothing is writable in the sandbox but what is said to be") {

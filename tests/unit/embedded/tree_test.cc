@@ -56,6 +56,23 @@ Outcome receive(const fs::path& into, const std::vector<TreeRecord>& records, bo
     return outcome;
 }
 
+// What becomes of a tree when so much and so many are allowed: the error, or "whole".
+std::string bounded(const std::vector<TreeRecord>& records, std::uint64_t most_bytes,
+                    std::uint64_t most_names) {
+    const Directory to;
+    std::string bytes;
+    for (const TreeRecord& record : records) bytes += to_bytes(record);
+    const UniqueFd directory(::open(to.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    try {
+        receive_tree(stream_of(bytes), {directory.get(), "copy", "copy", false, most_bytes, most_names},
+                     [](const std::string&) {});
+    } catch (const Error& error) {
+        CHECK(error.kind() == ErrorKind::refused);
+        return error.what();
+    }
+    return "whole";
+}
+
 std::string content_of(const fs::path& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -107,6 +124,78 @@ TEST_CASE("symbolic links on the way to what is sent never lead out of the file 
     CHECK_THROWS_AS(send_tree(from.path() / "root", "/absolute/outside", nowhere.get()), Error);
     CHECK_THROWS_AS(send_tree(from.path() / "root", "/up/outside", nowhere.get()), Error);
     CHECK_THROWS_AS(send_tree(from.path() / "root", "/../outside", nowhere.get()), Error);
+}
+
+const std::string too_much =
+    "'copy': the copy would take more than 16.0 KiB (see --max-size); what has been copied stays";
+const std::string too_many =
+    "'copy': the copy would have more than 3 files and directories (see --max-files); what has been copied "
+    "stays";
+constexpr std::uint64_t no_bound = ~std::uint64_t{0};
+
+TEST_CASE("a copy takes no more than it may, however it is written") {
+    const auto file = [](std::vector<TreeRecord> content) {
+        content.insert(content.begin(), FileBegin{"file", 0644, {}});
+        content.insert(content.end(), {FileEnd{1 << 20}, TreeEnd{}});
+        return content;
+    };
+    // The file itself is a block.
+    CHECK(bounded(file({FileBytes{0, std::string(3 * 4096, 'x')}}), 16384, no_bound) == "whole");
+    CHECK(bounded(file({FileBytes{0, std::string(3 * 4096 + 1, 'x')}}), 16384, no_bound) == too_much);
+    CHECK(bounded(file({FileBytes{4095, std::string(2, 'x')}, FileBytes{100000, "x"}}), 16384, no_bound) ==
+          "whole");
+    CHECK(
+        bounded(file({FileBytes{4095, std::string(2, 'x')}, FileBytes{100000, "x"}, FileBytes{200000, "x"}}),
+                16384, no_bound) == too_much);
+    std::vector<TreeRecord> bytewise;
+    for (std::uint64_t i = 0; i < 3 * 4096; ++i) bytewise.push_back(FileBytes{i, "x"});
+    CHECK(bounded(file(bytewise), 16384, no_bound) == "whole");
+    // The same two places, again and again.
+    std::vector<TreeRecord> again;
+    for (int i = 0; i < 3; ++i) again.insert(again.end(), {FileBytes{0, "x"}, FileBytes{8192, "x"}});
+    CHECK(bounded(file(again), 16384, no_bound) == too_much);
+    CHECK(bounded(file({}), 4095, no_bound) ==
+          "'copy': the copy would take more than 4.0 KiB (see --max-size); what has been copied stays");
+}
+
+TEST_CASE("nor has it more names, whatever they are of") {
+    const auto tree = [](const TreeRecord& entry, int count) {
+        std::vector<TreeRecord> records{EnterDirectory{"top", 0755, {}}};
+        for (int i = 0; i < count; ++i) {
+            records.push_back(entry);
+            if (std::holds_alternative<EnterDirectory>(entry)) records.push_back(LeaveDirectory{});
+            if (std::holds_alternative<FileBegin>(entry)) records.push_back(FileEnd{0});
+        }
+        records.insert(records.end(), {LeaveDirectory{}, TreeEnd{}});
+        return records;
+    };
+    for (const TreeRecord& entry :
+         {TreeRecord(EnterDirectory{"d", 0755, {}}), TreeRecord(FileBegin{"f", 0644, {}}),
+          TreeRecord(SymbolicLink{"l", "x", {}}), TreeRecord(Special{"s", 'p'}),
+          TreeRecord(UnreadableEntry{"u", 5})}) {
+        CAPTURE(entry.index());
+        CHECK(bounded(tree(entry, 2), no_bound, 3) == "whole");
+        CHECK(bounded(tree(entry, 3), no_bound, 3) == too_many);
+    }
+    CHECK(bounded(tree(FileBegin{"f", 0644, {}}, 2), 8191, no_bound).find("--max-size") != std::string::npos);
+}
+
+TEST_CASE("messages stay short, however deep the tree is") {
+    const Directory to;
+    std::vector<TreeRecord> records(800, EnterDirectory{std::string(255, '\x01'), 0755, {}});
+    records.push_back(Special{"fifo", 'p'});
+    records.insert(records.end(), 800, LeaveDirectory{});
+    records.push_back(TreeEnd{});
+    const Outcome outcome = receive(to.path(), records);
+    REQUIRE(outcome.told.size() == 1);
+    CHECK(outcome.told[0].starts_with("'copy/\x01\x01"));
+    CHECK(outcome.told[0].ends_with("/fifo': left out, as it is a FIFO"));
+    CHECK(outcome.told[0].size() < 4000);
+}
+
+TEST_CASE("content without a byte would be a stream without an end") {
+    const Directory to;
+    CHECK_THROWS_AS(receive(to.path(), {FileBegin{"file", 0644, {}}, FileBytes{0, ""}}), Error);
 }
 
 TEST_CASE("a name that is a path is refused") {

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/concat.h"
+#include "base/error.h"
 #include "support/failure.h"
 #include "support/temp_dir.h"
 
@@ -51,6 +52,38 @@ Failure outside(const std::string& name, const std::string& option = "--allow-pa
 Failure behind_symlink(const std::string& name) {
     return {ErrorKind::refused,
             concat("'", name, "' is a symbolic link or lies behind one (see --allow-path)")};
+}
+
+TEST_CASE("where a file has something stored is told, and its holes are not") {
+    const Place place;
+    const std::string path = place.path("vm/holes");
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    REQUIRE(fd >= 0);
+    REQUIRE(::ftruncate(fd, 4 << 20) == 0);
+    REQUIRE(::pwrite(fd, "x", 1, 2 << 20) == 1);
+    const bool knows_holes = ::lseek(fd, 0, SEEK_DATA) == 2 << 20;
+    ::close(fd);
+    const FilePtr file = open_named_file(path, false);
+    const File::Stretch stored = file->stored_from(Bytes(0));
+    CHECK(stored.start == Bytes(knows_holes ? 2 << 20 : 0));
+    CHECK(stored.end > Bytes(2 << 20));
+    if (knows_holes) CHECK(stored.end < Bytes(3 << 20));
+    for (const std::uint64_t behind : {3U << 20, 4U << 20, 5U << 20}) {
+        const File::Stretch none = file->stored_from(Bytes(behind));
+        if (knows_holes) CHECK(none.start == none.end);
+        CHECK(none.end == Bytes(4 << 20));
+    }
+}
+
+TEST_CASE("a pipe is called one, though its path leads nowhere") {
+    int ends[2] = {-1, -1};
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    ConfinedOpener opener({});
+    CHECK(failure_of([&] { opener.open_image(concat("/dev/fd/", ends[0])); }) ==
+          Failure{ErrorKind::refused,
+                  "it is a pipe, and an image is read in any order: save it as a file first"});
+    ::close(ends[0]);
+    ::close(ends[1]);
 }
 
 TEST_CASE("an image is opened by any path and read as it is") {

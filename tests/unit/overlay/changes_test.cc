@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/concat.h"
 #include "support/failure.h"
 #include "support/show_map.h"
 #include "support/stores.h"
@@ -24,6 +25,7 @@ struct Read {
     std::vector<std::string> notes;
     std::uint64_t chunks = 0;
     Bytes used;
+    std::vector<std::string> faults;
 };
 
 Read changes_of(const std::vector<Exception>& exceptions, Sectors capacity) {
@@ -36,6 +38,8 @@ Read changes_of(const std::vector<Exception>& exceptions, Sectors capacity) {
     read.shown = show(changes.layer);
     read.chunks = changes.chunk_count;
     read.used = changes.used;
+    for (const ChunkFault& fault : changes.faults)
+        read.faults.push_back(concat(fault.start.count(), "+", fault.length.count(), " ", fault.why));
     return read;
 }
 
@@ -51,6 +55,7 @@ TEST_CASE("changed chunks are read from the overlay, neighbours as one run, the 
     CHECK(read.notes.empty());
     CHECK(read.chunks == 5);
     CHECK(read.used == Bytes(10 * 4096));
+    CHECK(read.faults.empty());
 }
 
 TEST_CASE("the last chunk ends with the disk") {
@@ -82,6 +87,24 @@ TEST_CASE("changed chunks beyond the file or in the tables are unreadable") {
           "0+8 data /o@8184\n"
           "8+8 unreadable: '/o': a changed chunk lies beyond the end of the overlay\n"
           "16+16 unreadable: '/o': a changed chunk lies in the tables of the overlay\n");
+    CHECK(read.faults == std::vector<std::string>{"8+8 a changed chunk lies beyond the end of the overlay",
+                                                  "16+16 a changed chunk lies in the tables of the overlay"});
+}
+
+TEST_CASE("changed chunks on one place are unreadable, wherever they are listed") {
+    const std::string why = "several changed chunks lie on one place of the overlay";
+    const Read read = changes_of({{0, 2}, {1, 3}, {900, 4}, {7, 2}, {8, 5}, {9, 4}}, Sectors(80));
+    CHECK(read.shown == concat("0+8 unreadable: '/o': ", why,
+                               "\n"
+                               "8+8 data /o@2072\n"
+                               "16+40 unallocated\n"
+                               "56+8 unreadable: '/o': ",
+                               why,
+                               "\n"
+                               "64+8 data /o@2088\n"
+                               "72+8 unreadable: '/o': ",
+                               why, "\n"));
+    CHECK(read.faults == std::vector<std::string>{"0+8 " + why, "56+8 " + why, "72+8 " + why});
 }
 
 TEST_CASE("chunks beyond the disk are passed over, and said to be there") {
@@ -99,7 +122,12 @@ TEST_CASE("a chunk that is listed twice is where the kernel finds it") {
           "0+16 data /o@2128\n16+8 unallocated\n");
     CHECK(changes_of({{2, 32}, {1, 20}, {1, 31}}, Sectors(24)).shown ==
           "0+8 unallocated\n8+8 data /o@2208\n16+8 data /o@2304\n");
-    CHECK(changes_of({{1, 20}, {1, 30}}, Sectors(24)).notes.size() == 1);
+    const Read read = changes_of({{1, 20}, {1, 30}, {2, 40}}, Sectors(24));
+    CHECK(read.notes.size() == 1);
+    // After more writes it may be found elsewhere.
+    CHECK(read.faults == std::vector<std::string>{"8+8 the overlay lists a changed chunk twice"});
+    CHECK(changes_of({{1, 20}, {1, 20}}, Sectors(24)).shown ==
+          "0+8 unallocated\n8+8 data /o@2208\n16+8 unallocated\n");
 }
 
 TEST_CASE("chunks that are listed thousands of times are refused") {

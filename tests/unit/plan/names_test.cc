@@ -25,13 +25,14 @@ TEST_CASE("what libdevmapper would mangle becomes '_'") {
     CHECK(default_name("a#b+c-d.e:f=g@h_i.vmdk") == "a#b+c-d.e:f=g@h_i");
     CHECK(default_name("M\xc3\xbcller.vmdk") == "M__ller");
     check_name(default_name("\x1b[31m.vmdk"));
+    CHECK(default_name("--x.vmdk") == "_-x");
 }
 
 TEST_CASE("a name that cannot be a device's is refused") {
     check_name("web");
     check_name(std::string(118, 'x'));
     CHECK(failure_of([] { check_name(""); }) == Failure{ErrorKind::usage, "a device name must not be empty"});
-    for (const std::string name : {".", "..", "control"})
+    for (const std::string name : {".", "..", "control", "-x", "--config"})
         CHECK(failure_of([&] { check_name(name); }) ==
               Failure{ErrorKind::usage,
                       concat("'", name, "' cannot be a device name (choose another with --name)")});

@@ -51,6 +51,34 @@ TEST_CASE("a linear volume in two parts has two lines, in the order of the volum
     CHECK(table.table->print() == "0 8192 linear 254:1 18432\n8192 16384 linear 254:2 12288");
 }
 
+TEST_CASE("a volume with a name that lvm would not give stays down, and only that one") {
+    const std::string good = segment("root", "linear", "public", "linear", 0, 8192, 0, "/dev/mapper/web1(0)");
+    for (const std::string name :
+         {"..", ".", "-x", "a b", "a/b", "o\\\"o", "c\x9b 1", "e\x1b[31m", "n\n1", "\xc3\xbc", ""}) {
+        INFO(name);
+        const std::string odd =
+            segment(name, "linear", "public", "linear", 0, 8192, 0, "/dev/mapper/web1(1)");
+        const LvmGroup group = parse_lvm_report(report_of(good + "," + odd)).at(0);
+        REQUIRE(group.volumes.size() == 2);
+        for (const LvmVolume& volume : group.volumes) {
+            const LvmTable table = table_of(volume, group, find, true);
+            CHECK(table.table.has_value() == (volume.name == "root"));
+            CHECK(table.why == (volume.name == "root" ? "" : "no volume can be called that"));
+            CHECK_FALSE(table.needs_lvm);
+        }
+    }
+    CHECK(is_lvm_name("vg-0+a_b.C"));
+}
+
+TEST_CASE("a hidden volume may be called anything") {
+    for (const std::string name : {"a,b", "a(x)", "(1)", "a(99999999999999999999)"}) {
+        INFO(name);
+        const LvmTable table =
+            only_table(report_of(segment("root", "linear", "public", "linear", 0, 8192, 0, name + "(0)")));
+        CHECK_FALSE(table.table);
+    }
+}
+
 TEST_CASE("a striped volume is striped as lvm has it") {
     const LvmTable table = only_table(report_of(segment("s", "striped", "public", "striped", 0, 32768, 128,
                                                         "/dev/mapper/web1(4),/dev/mapper/web2(0)")));
@@ -107,9 +135,15 @@ TEST_CASE("a report that is not as expected is refused") {
     for (const std::string text :
          {"", "{}", R"({"report": [{}]})", R"({"report": [{"vg": [{"vg_name": 3}]}]})"})
         CHECK(failure_of([&] { parse_lvm_report(text); }).kind == ErrorKind::format);
-    CHECK(failure_of([] {
-              parse_lvm_report(report_of(segment("x", "linear", "public", "linear", 0, 8192, 0, "/dev/sda")));
-          }) == Failure{ErrorKind::format, "lvm's report is not understood: the device '/dev/sda'"});
+}
+
+TEST_CASE("a volume on what is no device of ours is not mapped") {
+    for (const std::string device : {"/dev/sda", "/dev/sda(0)", "/dev/sda(x)", "(0)"}) {
+        const LvmTable table =
+            only_table(report_of(segment("x", "linear", "public", "linear", 0, 8192, 0, device)));
+        CHECK_FALSE(table.table);
+        CHECK_FALSE(table.why.empty());
+    }
 }
 
 }  // namespace

@@ -28,6 +28,13 @@ TEST_CASE("a blank in a label is written as udev names the link") {
           "a LABEL=my\\040data:/a:b.vmdk\n");
 }
 
+TEST_CASE("a blank shifts no field of an entry") {
+    CHECK(printed("rd.vmdk=/dev/disk/a\\040b:/a.vmdk:a").empty());
+    CHECK(
+        print_initrd_tab(initrd_tab("", parse_tab("a UUID=1:/a.vmdk x-initrd.attach\n", "/my tab"))) ==
+        "# /dev/disk/by-uuid/1 needed /my_tab:1 ro,nosuid,nodev,noexec\na UUID=1:/a.vmdk x-initrd.attach\n");
+}
+
 TEST_CASE("of the table an initramfs takes the lines with x-initrd.attach") {
     const std::string table =
         "web /vm/web.vmdk\n"

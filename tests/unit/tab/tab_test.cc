@@ -106,6 +106,9 @@ TEST_CASE("what is not understood is refused") {
     CHECK(only_fault("a UUID=1") == "tab:1:3: 'UUID=1' names no image (expected DEV:/PATH)\na UUID=1\n  ^");
     CHECK(only_fault("a UUID=:/i") == "tab:1:3: 'UUID=' names no device\na UUID=:/i\n  ^");
     CHECK(only_fault("a /dev/:/i") == "tab:1:3: '/dev/' names no device\na /dev/:/i\n  ^");
+    CHECK(only_fault("a /dev/x\\040y:/i") ==
+          "tab:1:3: '/dev/x y' holds a blank, which no device has (udev writes it '\\x20')\n"
+          "a /dev/x\\040y:/i\n  ^");
     CHECK(only_fault("a /i/") == "tab:1:3: '/i/' is a directory (expected an image)\na /i/\n  ^");
     CHECK(only_fault("a UUID=1:/x/../i") ==
           "tab:1:10: '/x/../i' holds '..' (write the path without)\na UUID=1:/x/../i\n         ^");
@@ -121,7 +124,7 @@ TEST_CASE("what is not understood is refused") {
     CHECK(only_fault("a /i\\012 x") == "tab:1:5: a control character\na /i\\012 x\n    ^");
     CHECK(only_fault("a /i\\400").find("three octal digits") != std::string::npos);
     CHECK(only_fault("a /i\\77").find("three octal digits") != std::string::npos);
-    CHECK(only_fault(std::string("a /i\0 x", 7)) == "tab:1:5: a control character\na /i? x\n    ^");
+    CHECK(only_fault(std::string("a /i\0 x", 7)) == "tab:1:5: a control character\na /i\\x00 x\n    ^");
     CHECK(only_fault("a /i strategy=") ==
           "tab:1:6: the value of 'strategy' is empty\na /i strategy=\n     ^");
     CHECK(only_fault("a /i =x") == "tab:1:6: '' is not an option\na /i =x\n     ^");

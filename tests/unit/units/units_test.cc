@@ -159,6 +159,20 @@ TEST_CASE("percent signs, quotes, backslashes and blanks of a path reach systemd
     CHECK(mount_directory("/dev/mapper/x") == "/run/vmdk-dm/mnt/dev:mapper%2fx");
 }
 
+TEST_CASE("a backslash at the end of a line takes no other line of a unit along") {
+    for (const std::string line :
+         {"web LABEL=a:/a.vmdk host-options=data\\134\n", "web LABEL=a:/a.vmdk x-note=1,host-options=\\134\n",
+          "web /dev/a\\134:/a.vmdk\n"}) {
+        const Units units = units_of(line + "other LABEL=a:/b.vmdk\n");
+        INFO(line);
+        REQUIRE_FALSE(units.faults.empty());
+        CHECK(units.faults.front().find("a '\\' cannot stand at the end of a line of a unit") !=
+              std::string::npos);
+        for (const UnitFile& file : units.files) CHECK(file.text.find("\\\n") == std::string::npos);
+    }
+    CHECK(units_of("web LABEL=a\\134:/a.vmdk\n").faults.empty());
+}
+
 TEST_CASE("noauto is started by nothing but its devices' users") {
     const Units units =
         units_of("web /data/web.vmdk noauto\n", {"LABEL=D /data ext4\n/dev/mapper/web1 /web ext4\n", "", {}});

@@ -97,6 +97,15 @@ TEST_CASE("grains outside the file and inside the metadata are faults at their e
     CHECK(check_sparse(file.put32(8, 0x7)).faults == Lines{});
 }
 
+TEST_CASE("a directory that is named as its own copy is a note") {
+    const Verdict verdict = check_sparse(sparse().put64(48, 1));
+    CHECK(verdict.faults == Lines{});
+    CHECK(
+        verdict.notes ==
+        Lines{"/vm/a 48 redundant: the redundant grain directory is the grain directory itself: there is no "
+              "copy of it"});
+}
+
 TEST_CASE("a grain that is cut where the disk ends is whole; entries beyond the disk mean nothing") {
     Blob file = sparse().put64(12, 44).put32(3 * 512 + 8, 99).put32(6 * 512 + 8, 99).resize(20 * 512);
     CHECK(check_extent("RW 44 SPARSE \"a\"", file).faults == Lines{});
@@ -389,6 +398,17 @@ TEST_CASE("a footer must say what the header does") {
     CHECK(
         check_stream(stream().resize(end_of_stream)).faults ==
         Lines{"/vm/a 0 header: cut short: the file does not end with a footer and an end-of-stream marker"});
+}
+
+TEST_CASE("a stream may end inside a sector, with its last grain") {
+    // The directory stands in front, as qemu writes it; the grain has 280 bytes.
+    Blob file(10);
+    file.put_text(0, "KDMV").put32(4, 3).put32(8, 0x30001).put64(12, 64).put64(20, 8).put32(44, 4);
+    file.put64(56, 1).put64(64, 8).put_text(73, "\n \r\n").put16(77, 1);
+    file.put32(512, 2).put32(516, 3).put32(2 * 512, 8).put32(8 * 512 + 8, 268).resize(8 * 512 + 280);
+    CHECK(check_stream(file).faults == Lines{});
+    CHECK(check_stream(file.resize(8 * 512 + 279)).faults ==
+          Lines{"/vm/a 4096 grain: grain 0 is cut by the end of the file"});
 }
 
 // ESX extents.

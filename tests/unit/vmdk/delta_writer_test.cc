@@ -122,7 +122,7 @@ TEST_CASE("a name that no descriptor can say is refused, and so is a parent with
     with_control.file_name = "a\x1b[2Jb.vmdk";  // which a reader would refuse, and a terminal obey
     CHECK(failure_of([&] { print_delta_descriptor(with_control); }) ==
           Failure{ErrorKind::refused,
-                  "a VMDK descriptor cannot say the name 'a?[2Jb.vmdk' (see --format raw)"});
+                  "a VMDK descriptor cannot say the name 'a\\x1b[2Jb.vmdk' (see --format raw)"});
     DeltaDescriptor orphan = descriptor_of(Sectors(8));
     orphan.parent_cid = no_parent;
     CHECK(failure_of([&] { print_delta_descriptor(orphan); }).kind == ErrorKind::refused);

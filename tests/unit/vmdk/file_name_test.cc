@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+
 namespace vmdkdm {
 namespace {
 
@@ -35,6 +37,11 @@ TEST_CASE("a backslash is a separator only where it is not half of a character")
           Names{"\xe8\xa1\xa8.vmdk", "\x95\x5c.vmdk", "\x95/.vmdk"});
     // GBK 0x95 0x5c is U+661E.
     CHECK(file_name_candidates("\x95\x5c.vmdk", "GBK").front() == "\xe6\x98\x9e.vmdk");
+    for (const char* page :
+         {"windows-932", "Windows-932", "x-windows-932", "x-ms-cp932", "ibm-943_P15A-2003"})
+        CHECK(file_name_candidates("\x87\x40.vmdk", page).front() == "\xe2\x91\xa0.vmdk");
+    CHECK(file_name_candidates("\xb0\xa1.vmdk", "windows-949").front() == "\xea\xb0\x80.vmdk");
+    CHECK(file_name_candidates("\xa4\x40.vmdk", "windows-950").front() == "\xe4\xb8\x80.vmdk");
     CHECK(file_name_candidates("sub\\disk.vmdk", "") == Names{"sub\\disk.vmdk", "sub/disk.vmdk"});
 }
 
@@ -51,10 +58,20 @@ TEST_CASE("no encoding brings in control characters that the descriptor's text m
             for (const char c : name) CHECK_FALSE((static_cast<unsigned char>(c) < 0x20 || c == 0x7f));
 }
 
-TEST_CASE("a device of a Windows host is known by its prefix") {
-    CHECK(is_windows_device("\\\\.\\PhysicalDrive0"));
-    CHECK_FALSE(is_windows_device("\\\\server\\share"));
-    CHECK_FALSE(is_windows_device("/dev/sda"));
+TEST_CASE("a device of a Windows host and an object on vSAN are known by their prefixes") {
+    CHECK_THROWS_AS(refuse_unreachable_name("\\\\.\\PhysicalDrive0"), Error);
+    CHECK_THROWS_AS(refuse_unreachable_name("vsan://5e/x.vmdk"), Error);
+    CHECK_NOTHROW(refuse_unreachable_name("\\\\server\\share"));
+    CHECK_NOTHROW(refuse_unreachable_name("/dev/sda"));
+}
+
+TEST_CASE("an absolute name of any host has a base name, others and devices have none") {
+    for (const char* name : {"/vms/x.vmdk", "C:\\VMs\\x.vmdk", "c:/x.vmdk", "\\\\server\\share\\x.vmdk",
+                             "[ds 1] a/x.vmdk", "[ds] x.vmdk", "[ds]x.vmdk"})
+        CHECK(base_name_of_absolute(name) == "x.vmdk");
+    for (const char* name :
+         {"x.vmdk", "a/x.vmdk", "a\\x.vmdk", "1:/x", "C:x", "/dev/sda", "/vms/", "/..", "/", "[ds]", "[x"})
+        CHECK(base_name_of_absolute(name) == std::nullopt);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "vmdk/grain_tables.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <functional>
 #include <random>
 
 #include "base/concat.h"
@@ -29,6 +31,13 @@ class CountingFile : public File {
     FileIdentity identity() const override { return {1, 1}; }
     Bytes size() const override { return size_; }
     int fd() const override { return -1; }
+    Stretch stored_from(Bytes offset) const override {
+        ++questions;
+        for (const Stretch& stretch : stored)
+            if (stretch.end > offset) return {std::max(stretch.start, offset), stretch.end};
+        if (stored.empty()) return {std::min(offset, size_), size_};
+        return {size_, size_};
+    }
     void read_at(Bytes offset, std::span<std::byte> out) const override {
         ++calls;
         bytes += out.size();
@@ -37,6 +46,8 @@ class CountingFile : public File {
     static std::byte byte_at(std::uint64_t offset) {
         return static_cast<std::byte>(offset * 0x9e3779b97f4a7c15 >> 56);
     }
+    std::vector<Stretch> stored;  // what lies elsewhere is a hole; none: all is stored
+    mutable std::size_t questions = 0;
     mutable std::size_t calls = 0;
     mutable std::uint64_t bytes = 0;
 
@@ -50,8 +61,10 @@ bool come_right(const CountingFile& file, const std::vector<TableOffset>& tables
                 const std::vector<bool>& absent) {
     std::size_t expected = 0;
     bool right = true;
-    read_tables(file, tables, table_bytes, [&](std::size_t index, std::span<const std::byte> bytes) {
-        right = right && index == expected++ && bytes.size() == (absent[index] ? 0 : table_bytes);
+    read_tables(file, tables, table_bytes, [&](std::size_t index, const ReadTable& table) {
+        const std::span<const std::byte> bytes = table.bytes;
+        right = right && index == expected++ && bytes.size() == (absent[index] ? 0 : table_bytes) &&
+                table.kind == (absent[index] ? ReadTable::Kind::unreadable : ReadTable::Kind::read);
         for (std::size_t i = 0; i < bytes.size(); ++i)
             right = right && bytes[i] == CountingFile::byte_at(*tables[index] + i);
     });
@@ -107,6 +120,52 @@ TEST_CASE("tables that share bytes are none, those beside them are") {
     const CountingFile file(1 << 20);
     const std::vector<TableOffset> tables = {0, 100, 5000, 5000, 10000, 12048, 20000, 20001, 22048};
     CHECK(come_right(file, tables, 2048, {true, true, true, true, false, false, true, true, true}));
+}
+
+TEST_CASE("of tables in holes nothing is read, however many there are") {
+    // 16 GiB of tables, of which 64 KiB in the first and the last are stored.
+    constexpr std::size_t table_bytes = 256 << 10;
+    CountingFile file(std::uint64_t{16} << 30);
+    file.stored = {{Bytes(4096), Bytes(4096 + 65536)}, {file.size() - Bytes(65536), file.size()}};
+    std::vector<TableOffset> tables;
+    for (std::uint64_t i = 0; i < 65536; ++i) tables.push_back(i * table_bytes);
+    std::vector<std::size_t> read;
+    std::size_t empty = 0;
+    bool right = true;
+    read_tables(file, tables, table_bytes, [&](std::size_t index, const ReadTable& table) {
+        if (table.kind == ReadTable::Kind::zeros) ++empty;
+        if (table.kind != ReadTable::Kind::read) return;
+        read.push_back(index);
+        for (std::size_t i = 0; i < table.bytes.size(); ++i) {
+            const std::uint64_t place = *tables[index] + i;
+            const bool is_stored =
+                std::any_of(file.stored.begin(), file.stored.end(), [place](const File::Stretch& stretch) {
+                    return place >= stretch.start.count() && place < stretch.end.count();
+                });
+            right = right && table.bytes[i] == (is_stored ? CountingFile::byte_at(place) : std::byte{0});
+        }
+    });
+    CHECK(right);
+    CHECK(read == std::vector<std::size_t>{0, 65535});
+    CHECK(empty == 65534);
+    CHECK(file.bytes == 2 * 65536);
+    CHECK(file.questions <= 16);
+    CHECK(hashes_of_tables(file, std::vector<TableOffset>{table_bytes, 2 * table_bytes, std::nullopt},
+                           table_bytes) == [] {
+        const std::string zeros(table_bytes, '\0');
+        const std::size_t hash = std::hash<std::string_view>()(zeros);
+        return std::vector<std::size_t>{hash, hash, 0};
+    }());
+}
+
+TEST_CASE("what lies between tables is read in proportion to the tables, however often they go over it") {
+    // Each batch goes over the same stretches again.
+    const CountingFile file(64 << 20);
+    std::vector<TableOffset> tables;
+    for (std::uint64_t i = 0; i < 16; ++i)
+        for (std::uint64_t each = 0; each < 512; ++each) tables.push_back((each * 16 + i) * 4096);
+    CHECK(come_right(file, tables, 2048, std::vector<bool>(tables.size())));
+    CHECK(file.bytes <= 5 * tables.size() * 2048 + (5 << 20));
 }
 
 TEST_CASE("a table may end with the file, but not beyond") {

@@ -190,6 +190,10 @@ TEST_CASE("a hint's names are tried from the most literal on") {
           Names{"a/b/base.vmdk", "base.vmdk", "../b/base.vmdk", "/s/a/b/base.vmdk", "/s/b/base.vmdk",
                 "/s/base.vmdk", "/t/a/b/base.vmdk", "/t/b/base.vmdk", "/t/base.vmdk"});
     CHECK(parent_candidates("[ds]", {}) == Names{"[ds]"});
+    CHECK(parent_candidates("file:base.vmdk", {}) == Names{"file:base.vmdk", "base.vmdk"});
+    CHECK(parent_candidates("file:/vms/base/base.vmdk", {"/s"}) ==
+          Names{"file:/vms/base/base.vmdk", "/vms/base/base.vmdk", "base.vmdk", "../base/base.vmdk",
+                "/s/base/base.vmdk", "/s/base.vmdk"});
 }
 
 TEST_CASE("a parent is found by whatever part of its hint still leads there") {
@@ -303,13 +307,15 @@ TEST_CASE("a parent that cannot be read is the error, and is named") {
         ErrorKind kind;
         const char* message;
     };
-    for (const Case& c : {Case{"QFI\xfb", ErrorKind::format,
-                               "it is not a VMDK descriptor (expected a text with a 'version' line)"},
-                          Case{base("aaaa", "RW 64 FLAT \"gone\" 0\n"), ErrorKind::not_found,
-                               "extent 1 (line 4): cannot open '/vm/gone': No such file or directory"},
-                          Case{base("aaaa", "RW 65 SPARSE \"short\"\n"), ErrorKind::format,
-                               "extent 1 (line 4): '/vm/short' holds 64 sectors, but its extent line says "
-                               "65"}}) {
+    for (const Case& c :
+         {Case{"QFI\xfb", ErrorKind::format,
+               "it is a qcow2 image and no VMDK (qemu-nbd shows it as a device; qemu-img convert -O "
+               "vmdk makes a VMDK of it)"},
+          Case{base("aaaa", "RW 64 FLAT \"gone\" 0\n"), ErrorKind::not_found,
+               "extent 1 (line 4): cannot open '/vm/gone': No such file or directory"},
+          Case{base("aaaa", "RW 65 SPARSE \"short\"\n"), ErrorKind::format,
+               "extent 1 (line 4): '/vm/short' holds 64 sectors, but its extent line says "
+               "65"}}) {
         MemoryFiles files = files_with_child("base.vmdk");
         files.add("/vm/base.vmdk", c.parent);
         files.add("/vm/short", sparse_extent(0));

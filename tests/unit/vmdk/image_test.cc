@@ -1,9 +1,13 @@
 #include "vmdk/image.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <vector>
 
 #include "base/concat.h"
+#include "base/error.h"
+#include "support/blob.h"
 #include "support/failure.h"
 #include "support/map_image.h"
 #include "support/memory_files.h"
@@ -215,15 +219,183 @@ TEST_CASE("what is no descriptor is told apart by its first bytes") {
     CHECK(refusal("\xa2\x72\x19\xf6\0\0\0\0more"s) ==
           format("a change-tracking file (CTK), which holds no disk data" + no_descriptor));
     const std::string expected = "not a VMDK descriptor (expected a text with a 'version' line)";
-    CHECK(refusal("") == format(expected));
+    CHECK(refusal("") == format("empty (was it copied whole?)"));
     CHECK(refusal(std::string(4096, '\0')) == format(expected));
     CHECK(refusal("# Disk DescriptorFile\n") == format(expected));
     MemoryFiles files;
     files.add("/vm/x-flat.vmdk", std::string(512, '\0'));
     CHECK(failure_of([&] { read_image("/vm/x-flat.vmdk", files); }) ==
           Failure{ErrorKind::format,
-                  "it is not a VMDK descriptor (it looks like the data of an image: name the "
-                  "descriptor beside it)"});
+                  "it looks like the data of an image, and not like its descriptor: name '/vm/x.vmdk', or "
+                  "whatever descriptor lies beside it"});
+}
+
+TEST_CASE("what is another kind of file is called by its name, with the next step") {
+    const auto refusal = [](std::string content, const std::string& name = "/vm/x") {
+        MemoryFiles files;
+        if (content.size() < 8192) content.resize(8192);
+        files.add(name, std::move(content));
+        return failure_of([&] { read_image(name, files); }).text;
+    };
+    const auto at = [](std::size_t offset, const std::string& text) {
+        return std::string(offset, '\0') + text;
+    };
+    const std::string other =
+        " image and no VMDK (qemu-nbd shows it as a device; qemu-img convert -O vmdk makes a VMDK of it)";
+    CHECK(refusal("QFI\xfb") == "it is a qcow2" + other);
+    CHECK(refusal(at(0x40, "\x7f\x10\xda\xbe")) == "it is a VDI" + other);
+    CHECK(refusal("vhdxfile") == "it is a VHDX" + other);
+    CHECK(refusal("conectix") == "it is a VHD" + other);
+    CHECK(refusal(at(7680, "conectix")) == "it is a VHD" + other);
+    const std::string unpack = ": unpack it first, and name the .vmdk that comes out";
+    CHECK(refusal(at(257, "ustar")) == "it is a tar archive, such as an OVA (tar -xf)" + unpack);
+    CHECK(refusal("\x1f\x8b") == "it is compressed with gzip (gunzip)" + unpack);
+    CHECK(refusal("\xfd\x37zXZ\0"s) == "it is compressed with xz (unxz)" + unpack);
+    CHECK(refusal("\x28\xb5\x2f\xfd") == "it is compressed with zstd (unzstd)" + unpack);
+    CHECK(refusal("PK\3\4") == "it is a zip archive (unzip)" + unpack);
+    CHECK(refusal("version https://git-lfs.github.com/spec/v1\noid sha256:1\n") ==
+          "it is a pointer of Git LFS, and not the file itself (git lfs pull brings that)");
+    CHECK(refusal(".encoding = \"UTF-8\"\nconfig.version = \"8\"\n") ==
+          "it is the configuration of a virtual machine (.vmx): name one of the .vmdk files that it names");
+    CHECK(refusal(".encoding = \"UTF-8\"\r\nsnapshot.lastUID = \"1\"\r\n") ==
+          "it is a list of snapshots (.vmsd): name one of the .vmdk files that it names");
+    CHECK(refusal("<?xml version=\"1.0\"?>\n<Envelope xmlns=\"x\">") ==
+          "it is the description of a virtual machine (.ovf): name one of the .vmdk files beside it");
+    const std::string raw =
+        ", and no VMDK (losetup --find --show --read-only --partscan shows it as a device)";
+    CHECK(refusal(at(512, "EFI PART")) == "it is a raw disk with a GPT" + raw);
+    CHECK(refusal(at(4096, "EFI PART")) == "it is a raw disk with a GPT" + raw);
+    CHECK(refusal(at(450, "\x83") + at(59, "\x55\xaa")) == "it is a raw disk with an MBR" + raw);
+    CHECK(refusal(at(510, "\x55\xaa")) ==
+          "it is not a VMDK descriptor (expected a text with a 'version' line)");
+    CHECK(refusal("QFI\xfb", "/vm/web-f001.vmdk") ==
+          "it looks like the data of an image, and not like its descriptor: name '/vm/web.vmdk', or whatever "
+          "descriptor lies beside it");
+}
+
+TEST_CASE("a descriptor in UTF-16 or with lines that end with CR alone is read") {
+    const std::string text =
+        "version=1\nencoding=\"windows-1252\"\nRW 1 FLAT \"M\xc3\xbcller \xf0\x9f\x98\x80\" 0\n";
+    const auto utf16 = [](bool big) {
+        std::string units;
+        for (const char16_t unit : std::u16string(
+                 u"version=1\nencoding=\"windows-1252\"\nRW 1 FLAT \"M\u00fcller \U0001f600\" 0\n")) {
+            const char high = static_cast<char>(unit >> 8);
+            const char low = static_cast<char>(unit & 0xff);
+            units += {big ? high : low, big ? low : high};
+        }
+        return units;
+    };
+    std::string with_cr = text;
+    std::replace(with_cr.begin(), with_cr.end(), '\n', '\r');
+    for (const std::string& form :
+         {utf16(false), utf16(true), "\xff\xfe" + utf16(false), "\xfe\xff" + utf16(true), with_cr}) {
+        MemoryFiles files;
+        files.add_hole("/vm/M\xc3\xbcller \xf0\x9f\x98\x80", Bytes(512));
+        CHECK(show(map_text(files, form).map) == "0+1 data /vm/M\xc3\xbcller \xf0\x9f\x98\x80@0\n");
+    }
+    MemoryFiles files;
+    files.add(image_path, "\xff\xfe" + utf16(false));
+    CHECK(read_image(image_path, files).descriptor.encoding == "UTF-8");
+}
+
+TEST_CASE("an absolute name of another host gives the file of that name beside the descriptor, with a note") {
+    for (const std::string name :
+         {"C:\\VMs\\web\\x-flat.vmdk", "/vmfs/volumes/ds1/web/x-flat.vmdk", "\\\\server\\share\\x-flat.vmdk",
+          "[ds1] web/x-flat.vmdk", "[ds1] x-flat.vmdk"}) {
+        MemoryFiles files;
+        files.add_hole("/vm/x-flat.vmdk", Bytes(512));
+        const Mapped mapped = map_text(files, concat("version=1\nRW 1 FLAT \"", name, "\" 0\n"));
+        CHECK(show(mapped.map) == "0+1 data /vm/x-flat.vmdk@0\n");
+        CHECK(mapped.notes == std::vector<std::string>{concat("the extent on line 2 is '", name,
+                                                              "'; '/vm/x-flat.vmdk' is read for it")});
+    }
+    MemoryFiles files;
+    files.add_hole("/elsewhere/x", Bytes(512));
+    files.add_hole("/vm/x", Bytes(512));
+    const Mapped mapped = map_text(files, "version=1\nRW 1 FLAT \"/elsewhere/x\" 0\n");
+    CHECK(show(mapped.map) == "0+1 data /elsewhere/x@0\n");
+    CHECK(mapped.notes.empty());
+    const auto refusal = [&files](const std::string& name) {
+        return failure_of([&] { map_text(files, concat("version=1\nRW 1 FLAT \"", name, "\" 0\n")); });
+    };
+    // What is not there is called as the descriptor calls it; a device has no name that a file could have.
+    CHECK(refusal("/vmfs/gone") ==
+          Failure{ErrorKind::not_found,
+                  "extent 1 (line 2): cannot open '/vmfs/gone': No such file or directory"});
+    CHECK(refusal("/dev/x").kind == ErrorKind::not_found);
+    CHECK(refusal("sub/x").kind == ErrorKind::not_found);
+    CHECK(refusal("vsan://5e/x") == Failure{ErrorKind::format,
+                                            "extent 1 (line 2): 'vsan://5e/x' is an object on a vSAN "
+                                            "datastore, which only its ESXi hosts can "
+                                            "read (copy the disk off it there, with vmkfstools -i)"});
+}
+
+// A sparse extent with its descriptor in sectors 1 to 4, of `capacity` sectors; no table.
+std::string embedding(const std::string& descriptor, std::uint64_t capacity, std::uint64_t directory = 5) {
+    test::Blob file(16);
+    file.put_text(0, "KDMV")
+        .put32(4, 1)
+        .put32(8, 1)
+        .put64(12, capacity)
+        .put64(20, 16)
+        .put64(28, 1)
+        .put64(36, 4);
+    file.put32(44, 512).put64(56, directory).put64(64, 6).put_text(73, "\n \r\n").put_text(512, descriptor);
+    return file.bytes();
+}
+
+TEST_CASE("an embedded descriptor may leave its own file's name empty") {
+    MemoryFiles files;
+    const Mapped mapped = map_text(files, embedding("version=1\nRW 100 SPARSE \"\"\n", 100));
+    CHECK(show(mapped.map) == "0+100 zero\n");
+    CHECK(mapped.notes.empty());
+    CHECK(failure_of([&] { map_text(files, "version=1\nRW 100 SPARSE \"\"\n"); }).kind == ErrorKind::format);
+    for (const char* lines : {"RW 100 FLAT \"\" 0\n", "RW 100 SPARSE \"x\"\nRW 1 SPARSE \"\"\n"})
+        CHECK(failure_of([&] { map_text(files, embedding(concat("version=1\n", lines), 100)); }).kind ==
+              ErrorKind::format);
+    // Without a capacity the header is none of an extent, and the name must lead somewhere.
+    CHECK(failure_of([&] { map_text(files, embedding("version=1\nRW 100 SPARSE \"\"\n", 0)); }) ==
+          Failure{ErrorKind::format, "extent 1 (line 2): the file name is empty"});
+}
+
+TEST_CASE("an embedded descriptor may name its own file as flat data, behind itself") {
+    MemoryFiles files;
+    const auto flat = [&files](unsigned offset) {
+        return map_text(files, embedding(concat("version=1\nRW 8 FLAT \"disk.vmdk\" ", offset, "\n"), 0, 0));
+    };
+    CHECK(show(flat(5).map) == "0+8 data /vm/disk.vmdk@5\n");
+    for (const unsigned offset : {0U, 1U, 4U})
+        CHECK(failure_of([&] { flat(offset); }) ==
+              Failure{ErrorKind::format, "extent 1 (line 2): it names the descriptor itself as its data"});
+}
+
+TEST_CASE("a descriptor can be read where the stream that it is in has lost its end") {
+    MemoryFiles files;
+    files.add(image_path, embedding("version=1\nRW 100 SPARSE \"\"\n", 100, ~std::uint64_t{0}));
+    CHECK(read_image(image_path, files).descriptor.capacity() == Sectors(100));
+    CHECK(failure_of([&] {
+              map_text(files, embedding("version=1\nRW 100 SPARSE \"\"\n", 100, ~std::uint64_t{0}));
+          }).text.ends_with("cut short: the file does not end with a footer and an end-of-stream marker"));
+}
+
+TEST_CASE("too many open files say how many are needed") {
+    class FullFiles : public FileOpener {
+      public:
+        FilePtr open_image(const std::string& path) override { return files.open_image(path); }
+        FilePtr open_beside(const File&, const std::string& name) override {
+            throw system_error(concat("'", name, "'"), EMFILE);
+        }
+        MemoryFiles files;
+    } files;
+    files.files.add(image_path, "version=1\nRW 1 FLAT \"a\" 0\nRW 1 FLAT \"b\" 0\n");
+    const Image image = read_image(image_path, files);
+    std::vector<std::string> notes;
+    CHECK(failure_of([&] { map_image(image, files, {}, notes); }) ==
+          Failure{ErrorKind::system,
+                  "extent 1 (line 2): 'a': Too many open files: the image's 2 extents need a limit of 68 "
+                  "(see ulimit "
+                  "-n)"});
 }
 
 TEST_CASE("a descriptor longer than one page is read whole") {

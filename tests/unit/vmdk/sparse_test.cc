@@ -167,6 +167,10 @@ TEST_CASE("a header that says what cannot be is refused, saying what is wrong") 
         {at_algorithm, 1, 2, "compression that is not understood (flags 0x3, algorithm 1)"},
         {at_algorithm, 2, 2, "compression that is not understood (flags 0x3, algorithm 2)"},
         {73, 0x0d, 1, "its line ends were converted, as by a transfer in text mode: the data is damaged"},
+        {73, 0, 4,
+         "the four bytes of its header that show whether line ends were converted are zeros: it is damaged, "
+         "or "
+         "made by a program that does not know the format"},
         {76, 0, 1, "its line ends were converted, as by a transfer in text mode: the data is damaged"},
         {at_capacity, huge, 8, "impossible capacity of 9223372036854775808 sectors"},
         {at_capacity, std::uint64_t{1} << 54, 8, "impossible capacity of 18014398509481984 sectors"},
@@ -440,6 +444,16 @@ TEST_CASE("a compressed grain beyond the file is unreadable; beyond the extent i
     file.put64(at_capacity, 51).put64(13 * 512 + at_capacity, 51);
     CHECK(read(file_of(file), Sectors(51)).runs ==
           "0+32 unallocated\n32+8 compressed /a@8\n40+8 unallocated\n48+3 compressed /a@9\n");
+}
+
+TEST_CASE("a stream's last grain may end inside a sector, at the end of the file") {
+    // As qemu wrote: the directory stands in front, and nothing is behind the last grain.
+    Blob file = stream().put64(at_directory, 7).put32(7 * 512, 6).put32(6 * 512, 8).put32(6 * 512 + 4, 9);
+    file.resize(9 * 512 + 280);
+    CHECK(read(file).runs == "0+8 compressed /a@8\n8+8 compressed /a@9\n16+48 unallocated\n");
+    CHECK(read(file.resize(9 * 512)).runs ==
+          "0+8 compressed /a@8\n"
+          "8+8 unreadable: '/a': a compressed grain lies outside the data of the file\n16+48 unallocated\n");
 }
 
 TEST_CASE("a stream that was cut short is refused") {

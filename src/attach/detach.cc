@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <map>
 
+#include "attach/guard_process.h"
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -154,6 +155,8 @@ class OverlayData {
 void detach(const AttachedDisk& disk, const DetachOptions& options, Kernel& kernel,
             std::vector<std::string>& notes) {
     const OverlayData overlay(disk);
+    // What udev is waited for with, a semaphore, would outlive us.
+    const GuardProcess guard([&kernel](const std::string&) { kernel.settle(); });
     if (options.deferred) {
         for (const DmInfo* device : devices_top_down(disk)) kernel.remove_when_unused(device->name);
     } else {

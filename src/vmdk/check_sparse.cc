@@ -160,7 +160,7 @@ class SparseCheck : FileChecker {
         else if (sector < lowest_grain_)
             fault(FindingKind::grain, offset, "grain ", number, " lies at byte ", to_bytes(sector).count(),
                   ", inside the metadata");
-        else if (to_bytes(sector) >= file_.size())
+        else if (sector >= file_end_ && to_bytes(sector) >= file_.size())
             fault(FindingKind::grain, offset, "grain ", number, " lies at byte ", to_bytes(sector).count(),
                   ", beyond the end of the file");
         else if (!header_.compressed && (sector >= file_end_ || inside_disk > file_end_ - sector))

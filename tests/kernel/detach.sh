@@ -265,8 +265,6 @@ dmsetup remove --verifyudev vmdkdm-test-inner
 must list --json
 json_holds "$work/out" 'len(d) == 1' 'd[0]["name"] == "vmdkdm-test-inner-grains"' "d[0]['image'] == '$inner'" \
     "sorted(e['path'] for e in d[0]['inner']) == ['$below-cow', '$below-origin', '$below-pages']" 'len(d[0]["lowers"]) == 3'
-refuses 5 attach "$inner"
-says 'it is attached already, as /dev/mapper/vmdkdm-test-inner-'
 must detach vmdkdm-test-inner-grains
 nothing_left 'detach of what was left'
 must attach --strategy exceptions --no-partitions "$inner"
@@ -275,9 +273,18 @@ dmsetup remove --verifyudev vmdkdm-test-inner-grains
 exec {reader}<"$below-cow"
 stays detach "$inner"
 says "$below-cow is in use: process $$ (bash)"
+refuses 5 attach "$inner"
+says 'it is attached already, as /dev/mapper/vmdkdm-test-inner-'
 exec {reader}<&-
 must detach "$inner"
 nothing_left 'detach of origin and COW device'
+check 'inner devices: the disk was removed by hand: the next attach removes what is left'
+must attach --strategy exceptions --no-partitions "$inner"
+dmsetup remove --verifyudev vmdkdm-test-inner
+must attach --strategy exceptions --no-partitions "$inner"
+same_bytes /dev/mapper/vmdkdm-test-inner "$work/expected/inner"
+must detach "$inner"
+nothing_left 'detach of what was attached over what was left'
 must attach --strategy exceptions --no-partitions "$inner"
 dmsetup remove --verifyudev vmdkdm-test-inner
 must detach --all

@@ -82,6 +82,18 @@ for signal in TERM KILL; do
     nothing_left "SIG$signal while udevd is stopped"
 done
 
+check 'a detach that is killed while it waits for udevd'
+must attach "$image"
+signal_udevd STOP
+"$vmdk_dm" detach vmdkdm-test-small1 >"$work/out" 2>"$work/err" &
+process=$!
+wait_until 60 test ! -e /sys/block/dm-0/dm/name || fail 'the devices stay'
+kill -KILL "$process"
+wait "$process" 2>/dev/null || true
+signal_udevd CONT
+udevadm settle --timeout=30
+nothing_left 'a detach that was killed'
+
 check 'udevd is killed while an attach waits for it, and while a detach does'
 for words in "attach $image" 'detach vmdkdm-test-small1'; do
     signal_udevd STOP

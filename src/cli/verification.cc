@@ -53,7 +53,7 @@ class FilesOfImage {
         for (const FilePtr& file : opened_->files)
             if (file->identity() == there->identity()) return {file, true};
         throw Error(ErrorKind::refused,
-                    concat("'", path, "' is none of the image's files (see --allow-path, --search-dir)"));
+                    concat("'", path, "' is not one of the image's files (see --allow-path, --search-dir)"));
     }
 
     /// The image. Throws Error.

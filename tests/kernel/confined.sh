@@ -36,7 +36,9 @@ strace -f -o "$work/strace" -e trace=pread64 -e inject=pread64:delay_enter=10000
 reader=$!
 wait_until 60 find_child || fail 'no child was seen'
 limits=$(<"/proc/${facts[Pid]}/limits") maps=$(<"/proc/${facts[Pid]}/maps")
-root=$(ls "/proc/${facts[Pid]}/root/" 2>/dev/null || true)
+# The directory of a process that is gone may refuse to be listed; the child itself must still run then.
+root=$(ls "/proc/${facts[Pid]}/root/" 2>/dev/null) || root=
+grep -q -e '^State:[[:space:]]*[RSDTt]' "/proc/${facts[Pid]}/status" || fail 'the child ended before its root was looked at'
 for set in CapInh CapPrm CapEff CapBnd CapAmb; do
     [ "${facts[$set]}" = 0000000000000000 ] || fail "$set of the child is ${facts[$set]}"
 done
